@@ -22,7 +22,10 @@
   ROW(http_responses, "responses", "responses begun")
 
 #define SLUICE_COUNTERS_ENGINE(ROW) \
-  ROW(engine_body_bytes, "bytes", "response body bytes acknowledged by clients")
+  ROW(engine_body_bytes, "bytes", "response body bytes acknowledged by clients") \
+  ROW(catalog_pieces_missed, "pieces", "pieces that a response needed and that were not in the arena") \
+  ROW(catalog_pieces_prefetched, "pieces", "pieces asked for by read-ahead") \
+  ROW(catalog_leases_revoked, "leases", "pieces taken from a connection in the middle of sending them")
 
 #define SLUICE_COUNTERS_STORE(ROW) \
   ROW(store_lookups, "lookups", "path lookups asked of the store")
