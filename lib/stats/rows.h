@@ -19,7 +19,46 @@
 
 #define SLUICE_COUNTERS_HTTP(ROW) \
   ROW(http_requests, "requests", "requests parsed whole") \
-  ROW(http_responses, "responses", "responses begun")
+  ROW(http_responses, "responses", "responses begun") \
+  ROW(http_status_200, "responses", "responses with status 200 (OK)") \
+  ROW(http_status_206, "responses", "responses with status 206 (Partial Content)") \
+  ROW(http_status_301, "responses", "responses with status 301 (Moved Permanently)") \
+  ROW(http_status_304, "responses", "responses with status 304 (Not Modified)") \
+  ROW(http_status_400, "responses", "responses with status 400 (Bad Request)") \
+  ROW(http_status_403, "responses", "responses with status 403 (Forbidden)") \
+  ROW(http_status_404, "responses", "responses with status 404 (Not Found)") \
+  ROW(http_status_405, "responses", "responses with status 405 (Method Not Allowed)") \
+  ROW(http_status_408, "responses", "responses with status 408 (Request Timeout)") \
+  ROW(http_status_412, "responses", "responses with status 412 (Precondition Failed)") \
+  ROW(http_status_413, "responses", "responses with status 413 (Content Too Large)") \
+  ROW(http_status_414, "responses", "responses with status 414 (URI Too Long)") \
+  ROW(http_status_416, "responses", "responses with status 416 (Range Not Satisfiable)") \
+  ROW(http_status_417, "responses", "responses with status 417 (Expectation Failed)") \
+  ROW(http_status_421, "responses", "responses with status 421 (Misdirected Request)") \
+  ROW(http_status_431, "responses", "responses with status 431 (Request Header Fields Too Large)") \
+  ROW(http_status_500, "responses", "responses with status 500 (Internal Server Error)") \
+  ROW(http_status_501, "responses", "responses with status 501 (Not Implemented)") \
+  ROW(http_status_503, "responses", "responses with status 503 (Service Unavailable)") \
+  ROW(http_status_505, "responses", "responses with status 505 (HTTP Version Not Supported)") \
+  ROW(http_reject_method_malformed, "requests", "heads refused: no method, or a byte in it that no method has") \
+  ROW(http_reject_method_too_long, "requests", "heads refused: method longer than any known") \
+  ROW(http_reject_request_line_malformed, "requests", "heads refused: request line is not three words with one space between them") \
+  ROW(http_reject_request_line_too_long, "requests", "heads refused: request line over 8 KiB") \
+  ROW(http_reject_target_malformed, "requests", "heads refused: target is no URI, or not of the form its method takes") \
+  ROW(http_reject_target_misdirected, "requests", "heads refused: absolute target of a scheme other than http") \
+  ROW(http_reject_version_malformed, "requests", "heads refused: no HTTP version") \
+  ROW(http_reject_version_unsupported, "requests", "heads refused: HTTP version other than 1.x") \
+  ROW(http_reject_head_too_large, "requests", "heads refused: head over 16 KiB") \
+  ROW(http_reject_line_malformed, "requests", "heads refused: control byte, bare CR or bare LF in the head") \
+  ROW(http_reject_field_malformed, "requests", "heads refused: field line without a good name and a colon, or folded") \
+  ROW(http_reject_host_missing, "requests", "heads refused: HTTP/1.1 without Host") \
+  ROW(http_reject_host_malformed, "requests", "heads refused: Host is no authority, or there is more than one") \
+  ROW(http_reject_length_malformed, "requests", "heads refused: Content-Length is not one number") \
+  ROW(http_reject_coding_malformed, "requests", "heads refused: Transfer-Encoding without chunked at its end, or in HTTP/1.0") \
+  ROW(http_reject_coding_unknown, "requests", "heads refused: transfer coding other than chunked") \
+  ROW(http_reject_framing_ambiguous, "requests", "heads refused: both Transfer-Encoding and Content-Length") \
+  ROW(http_body_drained_bytes, "bytes", "request content read and thrown away") \
+  ROW(http_body_failed, "requests", "request content malformed or too long: connection closed")
 
 #define SLUICE_COUNTERS_ENGINE(ROW) \
   ROW(engine_body_bytes, "bytes", "response body bytes acknowledged by clients") \
