@@ -1,0 +1,88 @@
+#include "tcp/cubic.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace sluice::tcp {
+namespace {
+
+// RFC 9438 section 4.6: beta_cubic SHOULD be set to 0.7.
+constexpr double beta = 0.7;
+// RFC 9438 section 5: C SHOULD be set to 0.4. Units: segments per cubic second.
+constexpr double c = 0.4;
+// RFC 9438 section 4.3: alpha_cubic = 3 * (1 - beta_cubic) / (1 + beta_cubic).
+constexpr double alpha = 3.0 * (1.0 - beta) / (1.0 + beta);
+// An epoch longer than this changes nothing any more: every window is at its limit.
+constexpr double elapsed_max_s = 3'600.0;
+
+double cube(double x) {
+  return x * x * x;
+}
+
+uint32_t to_window(double bytes) {
+  return static_cast<uint32_t>(
+      std::clamp(bytes, 0.0, static_cast<double>(CongestionControl::cwnd_max)));
+}
+
+}  // namespace
+
+// RFC 9438 section 4.2. Units: windows in bytes here, in segments there.
+//   W_cubic(t) = C * (t - K)^3 + W_max
+//   K = cbrt((W_max - cwnd_epoch) / C)
+void Cubic::on_ack(CongestionControl& cc, Instant now, const AckEvent& ack) {
+  CongestionControl::CubicState& state = cc.state_.cubic;
+  const double mss = cc.mss_;
+  if (state.epoch_start_ns == 0) {
+    state.epoch_start_ns = std::max<int64_t>(now.ns(), 1);
+    state.w_est = cc.cwnd_;
+    cc.acked_credit_ = 0;
+    // RFC 9438 section 4.10: without a loss to go by (HyStart++, idle), K is 0 and W_max is cwnd.
+    if (cc.w_max_ < cc.cwnd_) cc.w_max_ = cc.cwnd_;
+    const double below = static_cast<double>(cc.w_max_ - cc.cwnd_) / mss;
+    state.k_us = static_cast<uint32_t>(std::min(std::cbrt(below / c) * 1e6, elapsed_max_s * 1e6));
+  }
+  const double cwnd = cc.cwnd_;
+  const double k = static_cast<double>(state.k_us) * 1e-6;
+  const double t =
+      std::min(static_cast<double>(now.ns() - state.epoch_start_ns) * 1e-9, elapsed_max_s);
+  const double rtt = static_cast<double>(ack.smoothed_rtt.ns()) * 1e-9;
+  const double w_max = cc.w_max_;
+
+  // Section 4.3: W_est = W_est + alpha_cubic * segments_acked / cwnd; alpha is 1 once W_est has
+  // reached the window of before the congestion event. Whole bytes: the rest is kept as credit.
+  const double gain = state.w_est >= state.cwnd_prior ? 1.0 : alpha;
+  const double credit = static_cast<double>(cc.acked_credit_) + ack.acked_bytes;
+  const double grown = std::floor(gain * credit * mss / cwnd);
+  state.w_est = to_window(static_cast<double>(state.w_est) + grown);
+  cc.acked_credit_ = to_window(credit - grown * cwnd / (gain * mss));
+
+  if (c * cube(t - k) * mss + w_max < static_cast<double>(state.w_est)) {
+    // Section 4.3, the Reno-friendly region: cwnd SHOULD be set to W_est.
+    cc.cwnd_ = std::max(cc.cwnd_, state.w_est);
+    return;
+  }
+  // Sections 4.4 and 4.5: target is W_cubic(t + RTT), within [cwnd, 1.5 * cwnd];
+  // cwnd = cwnd + (target - cwnd) / cwnd for each segment acknowledged.
+  const double target = std::clamp(c * cube(t + rtt - k) * mss + w_max, cwnd, 1.5 * cwnd);
+  const double window =
+      cwnd + state.cwnd_fraction + (target - cwnd) * std::min(ack.acked_bytes / cwnd, 1.0);
+  cc.cwnd_ = to_window(window);
+  state.cwnd_fraction = static_cast<float>(window - std::floor(window));
+}
+
+void Cubic::on_congestion(CongestionControl& cc) {
+  // Section 4.7, fast convergence: a flow that lost before it reached its former window makes room.
+  const bool shrinking = cc.cwnd_ < cc.w_max_;
+  cc.w_max_ = shrinking ? to_window(cc.cwnd_ * (1.0 + beta) / 2.0) : cc.cwnd_;
+  // Section 4.6: ssthresh = max(flight_size * beta_cubic, 2 MSS). cwnd stands for flight_size, as
+  // the section allows where cwnd does not grow while the application is the limit.
+  cc.ssthresh_ = std::max(to_window(cc.cwnd_ * beta), 2u * cc.mss_);
+  cc.state_.cubic = {};
+  cc.state_.cubic.cwnd_prior = cc.cwnd_;
+}
+
+void Cubic::on_idle_restart(CongestionControl& cc) {
+  cc.state_.cubic = {};
+}
+
+}  // namespace sluice::tcp
