@@ -26,7 +26,13 @@ struct CounterRow {
   std::string_view name;
   std::string_view unit;
   std::string_view help;
+  std::string_view layer;
 };
+
+/// Row n is row(counter_at(n)), for loops over the whole catalogue. Requires: n < counter_count.
+[[nodiscard]] constexpr Counter counter_at(size_t n) {
+  return static_cast<Counter>(n);
+}
 
 /// The row of a counter: for printing and for documentation.
 [[nodiscard]] const CounterRow& row(Counter counter);

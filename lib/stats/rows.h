@@ -75,8 +75,13 @@
 #define SLUICE_COUNTERS_WORKER(ROW) \
   ROW(worker_turns, "turns", "turns of the worker loop") \
   ROW(worker_busy_turns, "turns", "turns of the worker loop that found work") \
-  ROW(worker_busy_ns, "nanoseconds", "time of the turns that found work")
+  ROW(worker_busy_ns, "nanoseconds", "time of the turns that found work") \
+  ROW(worker_sleeps, "sleeps", "times an idle worker gave its core back (adaptive polling)") \
+  ROW(worker_long_turns, "turns", "turns that took more than a millisecond: the worker was held up") \
+  ROW(worker_mailbox_full, "turns", "turns in which the ring to the store was full: messages waited in the engine") \
+  ROW(worker_tx_stalls, "turns", "turns in which the device took no more frames while the engine had some")
 
+// The order of the layers: that of the enumeration, of every listing and of the documentation.
 #define SLUICE_COUNTERS(ROW) \
   SLUICE_COUNTERS_WIRE(ROW) \
   SLUICE_COUNTERS_INET(ROW) \
@@ -86,5 +91,15 @@
   SLUICE_COUNTERS_STORE(ROW) \
   SLUICE_COUNTERS_NIC(ROW) \
   SLUICE_COUNTERS_WORKER(ROW)
+
+#define SLUICE_COUNTER_LAYERS(LAYER) \
+  LAYER("wire", SLUICE_COUNTERS_WIRE) \
+  LAYER("inet", SLUICE_COUNTERS_INET) \
+  LAYER("tcp", SLUICE_COUNTERS_TCP) \
+  LAYER("http", SLUICE_COUNTERS_HTTP) \
+  LAYER("engine", SLUICE_COUNTERS_ENGINE) \
+  LAYER("store", SLUICE_COUNTERS_STORE) \
+  LAYER("nic", SLUICE_COUNTERS_NIC) \
+  LAYER("worker", SLUICE_COUNTERS_WORKER)
 
 // clang-format on
