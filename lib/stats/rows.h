@@ -11,7 +11,61 @@
   ROW(tx_bytes, "bytes", "bytes of frames put on the wire")
 
 #define SLUICE_COUNTERS_INET(ROW) \
-  ROW(inet_drop_not_for_us, "frames", "dropped: destination is none of our addresses")
+  ROW(inet_drop_frame_short, "frames", "dropped: too short for an Ethernet header") \
+  ROW(inet_drop_frame_foreign, "frames", "dropped: unicast to another MAC address") \
+  ROW(inet_drop_frame_group, "frames", "dropped: unicast packet in a broadcast or multicast frame") \
+  ROW(inet_drop_vlan, "frames", "dropped: 802.1Q tag missing, or not the configured one") \
+  ROW(inet_drop_ether_type, "frames", "dropped: neither IPv4, IPv6 nor ARP") \
+  ROW(inet_drop_arp_malformed, "frames", "dropped: ARP too short, of an unknown kind, or from an impossible sender") \
+  ROW(inet_drop_ipv4_truncated, "frames", "dropped: IPv4 header beyond the end of the frame") \
+  ROW(inet_drop_ipv4_version, "frames", "dropped: IPv4 version is not 4") \
+  ROW(inet_drop_ipv4_header_length, "frames", "dropped: IPv4 header length below 20") \
+  ROW(inet_drop_ipv4_total_length, "frames", "dropped: IPv4 total length below its header or beyond the frame") \
+  ROW(inet_drop_ipv4_checksum, "frames", "dropped: IPv4 header checksum wrong") \
+  ROW(inet_drop_ipv4_fragment, "frames", "dropped: IPv4 fragment") \
+  ROW(inet_drop_ipv4_source, "frames", "dropped: IPv4 source is broadcast, multicast, loopback, unspecified or ourselves") \
+  ROW(inet_drop_ipv6_truncated, "frames", "dropped: IPv6 header beyond the end of the frame") \
+  ROW(inet_drop_ipv6_version, "frames", "dropped: IPv6 version is not 6") \
+  ROW(inet_drop_ipv6_payload_length, "frames", "dropped: IPv6 payload length beyond the frame") \
+  ROW(inet_drop_ipv6_fragment, "frames", "dropped: IPv6 fragment header") \
+  ROW(inet_drop_ipv6_source, "frames", "dropped: IPv6 source is multicast, loopback, unspecified, IPv4-mapped or ourselves") \
+  ROW(inet_drop_ipv6_extension_truncated, "frames", "dropped: IPv6 extension header beyond the end of the packet") \
+  ROW(inet_drop_ipv6_extension_limit, "frames", "dropped: IPv6 extension headers too many or too long") \
+  ROW(inet_drop_ipv6_extension_misplaced, "frames", "dropped: IPv6 hop-by-hop options not directly after the header") \
+  ROW(inet_drop_ipv6_option, "frames", "dropped: IPv6 option that is unknown and says to drop the packet") \
+  ROW(inet_drop_ipv6_routing, "frames", "dropped: IPv6 routing header with segments left") \
+  ROW(inet_drop_ipv6_no_next_header, "frames", "dropped: IPv6 packet without an upper layer") \
+  ROW(inet_drop_not_for_us, "frames", "dropped: destination is none of our addresses") \
+  ROW(inet_drop_group, "frames", "dropped: broadcast or multicast packet of a kind that is not for us") \
+  ROW(inet_drop_udp, "frames", "dropped: UDP (answered with port unreachable)") \
+  ROW(inet_drop_protocol, "frames", "dropped: unknown upper protocol (answered with an ICMP error)") \
+  ROW(inet_drop_tcp_short, "frames", "dropped: TCP segment shorter than its header") \
+  ROW(inet_drop_tcp_checksum, "frames", "dropped: TCP checksum wrong") \
+  ROW(inet_drop_icmp_short, "frames", "dropped: ICMP message shorter than its header") \
+  ROW(inet_drop_icmp_checksum, "frames", "dropped: ICMP checksum wrong") \
+  ROW(inet_drop_icmp_type, "frames", "dropped: ICMP message of a kind that is not for us") \
+  ROW(inet_drop_icmp_quote, "frames", "dropped: ICMP error that does not quote a TCP segment of ours") \
+  ROW(inet_drop_path_mtu, "frames", "dropped: path MTU message with an impossible or useless MTU") \
+  ROW(inet_drop_echo_size, "frames", "dropped: echo request with more data than an answer can carry") \
+  ROW(inet_drop_echo_rate, "frames", "dropped: echo request above the rate limit") \
+  ROW(inet_drop_ndp_malformed, "frames", "dropped: NDP message malformed, not from this link, or not addressed as it should be") \
+  ROW(inet_drop_ndp_ignored, "frames", "dropped: NDP message of no concern to us (redirect, router solicitation, another's target)") \
+  ROW(inet_drop_answer_queue, "answers", "own frames not sent: the queue of answers was full") \
+  ROW(inet_drop_answer_slots, "answers", "own frames not sent: no head slot was free") \
+  ROW(inet_drop_error_rate, "answers", "ICMP errors not sent: above the rate limit") \
+  ROW(inet_drop_neighbor_rate, "answers", "ARP and NDP answers or questions not sent: above the rate limit") \
+  ROW(inet_routers_ignored, "advertisements", "router advertisements ignored: the list of routers is full") \
+  ROW(inet_address_conflicts, "frames", "another station claimed one of our addresses") \
+  ROW(inet_arp_sent, "frames", "ARP requests, replies and announcements sent") \
+  ROW(inet_ndp_sent, "frames", "NDP messages sent") \
+  ROW(inet_echo_answered, "frames", "echo replies sent") \
+  ROW(inet_errors_sent, "frames", "ICMP errors sent") \
+  ROW(inet_path_mtu_messages, "messages", "path MTU messages handed to TCP for validation") \
+  ROW(inet_unreachable_messages, "messages", "other ICMP errors about our segments handed to TCP") \
+  ROW(inet_neighbors_resolved, "neighbors", "neighbours that became known") \
+  ROW(inet_neighbors_failed, "neighbors", "neighbours that did not answer") \
+  ROW(inet_neighbors_evicted, "neighbors", "neighbours forgotten to make room for others") \
+  ROW(inet_neighbors, "neighbors", "neighbours in the table now")
 
 #define SLUICE_COUNTERS_TCP(ROW) \
   ROW(tcp_segments_received, "segments", "TCP segments received with a valid checksum") \
