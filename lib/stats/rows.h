@@ -121,7 +121,45 @@
   ROW(catalog_leases_revoked, "leases", "pieces taken from a connection in the middle of sending them")
 
 #define SLUICE_COUNTERS_STORE(ROW) \
-  ROW(store_lookups, "lookups", "path lookups asked of the store")
+  ROW(store_lookups, "lookups", "path lookups asked of the store") \
+  ROW(store_lookup_hits, "lookups", "lookups answered without asking the disk") \
+  ROW(store_lookup_joins, "lookups", "lookups that joined one under way for the same path") \
+  ROW(store_lookups_busy, "lookups", "lookups answered busy: too many open, a table full, or a file that keeps changing") \
+  ROW(store_opens, "opens", "paths opened on the disk") \
+  ROW(store_open_errors, "opens", "opens that failed or led to no regular file") \
+  ROW(store_settles, "pauses", "pauses because a file had changed in the running clock tick") \
+  ROW(store_objects, "objects", "file versions remembered (gauge)") \
+  ROW(store_objects_new, "objects", "file versions met for the first time") \
+  ROW(store_objects_recycled, "objects", "file versions forgotten to make room for others") \
+  ROW(store_pieces_asked, "pieces", "pieces asked for by workers") \
+  ROW(store_piece_hits, "pieces", "pieces asked for that were in the arena") \
+  ROW(store_piece_joins, "pieces", "pieces asked for that were being filled already") \
+  ROW(store_fills, "fills", "fills begun") \
+  ROW(store_fills_done, "fills", "pieces filled whole") \
+  ROW(store_reads, "reads", "reads asked of the disk") \
+  ROW(store_read_bytes, "bytes", "bytes read from the disk") \
+  ROW(store_reads_short, "reads", "reads that brought less than was asked") \
+  ROW(store_reads_buffered, "reads", "reads through the page cache, because O_DIRECT is off or refused") \
+  ROW(store_read_errors, "reads", "reads that failed") \
+  ROW(store_stale, "objects", "file versions that could be read no more because the file changed") \
+  ROW(store_failed_stale, "pieces", "pieces not filled because the file changed") \
+  ROW(store_failed_io_error, "pieces", "pieces not filled because of an I/O error") \
+  ROW(store_declined, "pieces", "read-ahead declined because room was short") \
+  ROW(store_needs_refused, "pieces", "pieces refused because a worker had too many open") \
+  ROW(store_waits, "pieces", "pieces that had to wait for a chunk") \
+  ROW(store_evictions, "chunks", "chunks taken back to make room") \
+  ROW(store_revocations, "chunks", "chunks taken back while leased, because their readers stalled") \
+  ROW(store_changes, "events", "changes in watched directories") \
+  ROW(store_changes_lost, "events", "changes of which only the fact was told: anything may have changed") \
+  ROW(store_watches_refused, "directories", "directories not watched because a limit was reached") \
+  ROW(store_revalidations, "messages", "times that workers were told to look paths up again") \
+  ROW(store_files_open, "files", "file descriptors in use (gauge)") \
+  ROW(store_files_recycled, "files", "files closed to open others") \
+  ROW(store_chunks_free, "chunks", "chunks that hold nothing (gauge)") \
+  ROW(store_chunks_filling, "chunks", "chunks being filled (gauge)") \
+  ROW(store_chunks_ready, "chunks", "chunks that hold content (gauge)") \
+  ROW(store_chunks_retiring, "chunks", "chunks being taken back (gauge)") \
+  ROW(store_wakeups, "times", "times that the store's thread slept and was woken")
 
 #define SLUICE_COUNTERS_NIC(ROW) \
   ROW(nic_payload_copied_bytes, "bytes", "payload bytes copied between arena and driver (0 where the driver takes chained mbufs)")

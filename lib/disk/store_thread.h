@@ -1,0 +1,117 @@
+// StoreThread: the thread that owns the Store and the Disk, and each worker's two rings to it.
+//
+//   worker n:  mailbox(n).send(message) ... mailbox(n).ring_if_asleep()   once a turn, after sends
+//              mailbox(n).receive(message)                                 once a turn, until false
+//
+// The thread sleeps in the kernel when there is nothing to do. A worker rings (one system call)
+// only when the thread said that it sleeps.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/result.h"
+#include "base/spsc_ring.h"
+#include "content/chunk_pins.h"
+#include "content/message.h"
+#include "disk/disk.h"
+#include "stats/counters.h"
+#include "store/store.h"
+
+namespace sluice::disk {
+
+class StoreThread;
+
+/// One worker's end. For that worker's thread alone.
+class Mailbox {
+ public:
+  Mailbox(size_t capacity, StoreThread& thread)
+      : to_store_(capacity), to_worker_(capacity), thread_(thread) {}
+
+  /// Returns false when the ring is full: keep the message and try again next turn.
+  [[nodiscard]] bool send(const content::ToStore& message) {
+    if (!to_store_.push(message)) return false;
+    sent_ = true;
+    return true;
+  }
+  /// Wakes the thread if it sleeps and something was sent since the last call.
+  void ring_if_asleep();
+  /// Returns false when nothing came.
+  [[nodiscard]] bool receive(content::ToWorker& out) { return to_worker_.pop(out); }
+
+ private:
+  friend class StoreThread;
+  SpscRing<content::ToStore> to_store_;
+  SpscRing<content::ToWorker> to_worker_;
+  StoreThread& thread_;
+  bool sent_ = false;
+};
+
+struct StoreThreadOptions {
+  store::Config store;
+  Options disk;  // max_open_files and chunk_bytes are taken from `store`
+  /// The ChunkPins of each worker; they outlive the thread.
+  std::span<const content::ChunkPins* const> uses;
+  uint32_t ring_capacity = 4'096;
+  int cpu = -1;  // -1: any but those that the caller of start() is not allowed on
+  /// The clock that the workers use for `now`: eviction compares times of use with it.
+  Instant (*clock)() = nullptr;  // nullptr: CLOCK_MONOTONIC
+};
+
+class StoreThread {
+ public:
+  /// Errors: as Disk::create.
+  [[nodiscard]] static Result<std::unique_ptr<StoreThread>> create(
+      const StoreThreadOptions& options);
+  /// Stops it.
+  ~StoreThread();
+  StoreThread(const StoreThread&) = delete;
+  StoreThread& operator=(const StoreThread&) = delete;
+
+  [[nodiscard]] Mailbox& mailbox(uint32_t worker) { return *mailboxes_[worker]; }
+  void start();
+  /// Ends the thread; reads in flight are waited for. Messages are no longer answered.
+  void stop();
+
+  /// For any thread, at any time.
+  [[nodiscard]] const stats::Counters& counters() const { return counters_; }
+  /// One line for the start-up report.
+  [[nodiscard]] const std::string& description() const { return disk_->description(); }
+
+ private:
+  friend class Mailbox;
+  explicit StoreThread(const StoreThreadOptions& options, std::unique_ptr<Disk> disk);
+  void run();
+  [[nodiscard]] bool turn(Instant now);
+  [[nodiscard]] bool has_mail() const;
+  void sleep(Instant now);
+
+  Instant (*clock_)();
+  int cpu_;
+  stats::Counters counters_;
+  std::unique_ptr<Disk> disk_;
+  store::Store store_;
+  std::vector<std::unique_ptr<Mailbox>> mailboxes_;
+  bool mail_waits_ = false;  // a worker's ring to it is full
+  alignas(64) std::atomic<bool> asleep_{false};
+  std::atomic<bool> stopping_{false};
+  std::thread thread_;
+};
+
+inline void Mailbox::ring_if_asleep() {
+  if (!sent_) return;
+  sent_ = false;
+  // Pairs with the fence in StoreThread::sleep: either the thread sees the message before it
+  // sleeps, or this sees that it sleeps.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (thread_.asleep_.load(std::memory_order_relaxed) &&
+      thread_.asleep_.exchange(false, std::memory_order_relaxed)) {
+    thread_.disk_->wake();
+  }
+}
+
+}  // namespace sluice::disk
