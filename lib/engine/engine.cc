@@ -1,0 +1,192 @@
+#include "engine/engine.h"
+
+#include <cstring>
+
+namespace sluice::engine {
+namespace {
+
+using stats::Counter;
+
+content::CatalogLimits catalog_limits(const Config& config, const content::ArenaView& arena) {
+  content::CatalogLimits limits = config.catalog;
+  limits.chunk_count = arena.chunk_count;
+  limits.chunk_bytes = arena.chunk_bytes;
+  limits.waiters_max = config.tcp.max_connections;
+  return limits;
+}
+
+}  // namespace
+
+Engine::Engine(const Config& config, const content::ArenaView& arena, content::ChunkPins& pins,
+               stats::Counters& counters)
+    : pins_(pins),
+      counters_(counters),
+      slots_(arena, pins),
+      catalog_(catalog_limits(config, arena), pins, counters),
+      inet_(config.inet, slots_, counters),
+      tcp_(config.tcp, catalog_, pins, counters),
+      sessions_(config.session, config.tcp.max_connections, tcp_, catalog_, slots_, pins,
+                counters) {}
+
+// Input ---------------------------------------------------------------------------------------------
+
+void Engine::handle_frame(Instant now, const wire::RxFrame& frame) {
+  const inet::Delivery delivery = inet_.handle_frame(now, frame);
+  if (const auto* segment = std::get_if<inet::TcpSegment>(&delivery)) {
+    const tcp::Received received = tcp_.handle_segment(now, *segment);
+    if (!received.connection.is_none()) sessions_.handle_received(now, received);
+    handle_events(now);
+  } else if (const auto* path_mtu = std::get_if<inet::PathMtu>(&delivery)) {
+    tcp_.handle_path_mtu(now, *path_mtu);
+  }
+}
+
+void Engine::handle_message(Instant now, const content::ToWorker& message) {
+  if (const auto* answer = std::get_if<content::LookupAnswer>(&message)) {
+    sessions_.handle_answer(now, *answer);
+    handle_events(now);
+  } else if (const auto* ready = std::get_if<content::PieceReady>(&message)) {
+    catalog_.handle(now, *ready);
+  } else if (const auto* failed = std::get_if<content::PieceFailed>(&message)) {
+    catalog_.handle(now, *failed);
+  } else if (const auto* retire = std::get_if<content::Retire>(&message)) {
+    catalog_.handle(now, *retire);
+  } else if (const auto* revalidate = std::get_if<content::Revalidate>(&message)) {
+    catalog_.handle(now, *revalidate);
+  }
+}
+
+void Engine::handle_timeout(Instant now) {
+  handle_released(now);
+  inet_.handle_timeout(now);
+  tcp_.handle_timeout(now);
+  sessions_.handle_timeout(now);
+  handle_events(now);
+}
+
+// What the NIC, and send queues, have let go of.
+void Engine::handle_released(Instant now) {
+  bool slots_came_free = false;
+  for (content::ChunkIndex chunk; pins_.poll_released(chunk);) {
+    if (pins_.is_head_slot(chunk)) {
+      slots_.give_back(chunk);
+      slots_came_free = true;
+    } else {
+      catalog_.handle_released(chunk);
+    }
+  }
+  if (slots_came_free) sessions_.handle_slots_free(now);
+}
+
+void Engine::handle_events(Instant now) {
+  for (tcp::Event event; tcp_.poll_event(event);) sessions_.handle_event(now, event);
+}
+
+void Engine::handle_woken(Instant now) {
+  for (content::Catalog::Woken woken; catalog_.poll_woken(woken);) {
+    const tcp::ConnectionIndex connection(woken.waiter);
+    if (!tcp_.is_open(connection)) continue;  // it ended after it was woken
+    if (woken.failed) {
+      counters_.add(Counter::engine_responses_cut);
+      tcp_.abort(now, connection);
+    } else {
+      tcp_.unblock(connection);
+    }
+  }
+  handle_events(now);
+}
+
+// Output --------------------------------------------------------------------------------------------
+
+void Engine::emit(const inet::PathRef& path, const tcp::Flow& flow, const tcp::SegmentOut& segment,
+                  wire::TxFrame& out) {
+  out.clear();
+  inet_.emit(path, flow.remote, flow.local,
+             {.l4_bytes = segment.header_length + segment.payload_length}, out);
+  std::memcpy(out.header.data() + out.header_length, segment.header.data(), segment.header_length);
+  out.header_length = static_cast<uint16_t>(out.header_length + segment.header_length);
+  out.l4_length = static_cast<uint8_t>(segment.header_length);
+  out.segment_size = segment.segment_size;
+  out.payload_length = segment.payload_length;
+  out.payload = segment.payload;
+}
+
+bool Engine::poll_reply(Instant now, wire::TxFrame& out) {
+  for (tcp::Flow flow; tcp_.poll_reply(segment_, flow);) {
+    inet::PathRef path;
+    if (inet_.resolve(now, flow.remote, path) == inet::PathState::ready) {
+      emit(path, flow, segment_, out);
+      return true;
+    }
+    counters_.add(Counter::engine_drop_reply_unresolved);  // the peer asks again
+  }
+  return false;
+}
+
+bool Engine::poll_connection(Instant now, tcp::ConnectionIndex connection, wire::TxFrame& out) {
+  const tcp::Flow& flow = tcp_.flow(connection);
+  inet::PathRef& path = tcp_.path(connection);
+  if (inet_.resolve(now, flow.remote, path) != inet::PathState::ready) {
+    tcp_.park(connection);
+    return false;
+  }
+  switch (tcp_.poll_segment(now, connection, segment_)) {
+    case tcp::Poll::segment:
+      emit(path, flow, segment_, out);
+      return true;
+    case tcp::Poll::blocked:
+      catalog_.wait(segment_.missing.object, segment_.missing.offset_bytes, connection.value());
+      return false;
+    case tcp::Poll::gone:
+      counters_.add(Counter::engine_responses_cut);
+      tcp_.abort(now, connection);
+      handle_events(now);
+      return false;
+    case tcp::Poll::nothing:
+      return false;
+  }
+  return false;
+}
+
+bool Engine::poll_frame(Instant now, wire::TxFrame& out) {
+  handle_woken(now);
+  out.clear();
+  if (inet_.poll_frame(now, out)) return true;
+  if (inet_.take_path_changes()) tcp_.unpark_all();
+  if (poll_reply(now, out)) return true;
+  // Bounded: whoever cannot send leaves the stack's list of senders.
+  for (auto connection = tcp_.next_sender(now); !connection.is_none();
+       connection = tcp_.next_sender(now)) {
+    if (poll_connection(now, connection, out)) return true;
+  }
+  return false;
+}
+
+bool Engine::poll_message(content::ToStore& out) {
+  if (catalog_.poll_message(out)) return true;
+  content::Lookup lookup;
+  if (!sessions_.poll_lookup(lookup)) return false;
+  out = lookup;
+  return true;
+}
+
+Instant Engine::next_timeout() const {
+  return std::min({inet_.next_timeout(), tcp_.next_timeout(), sessions_.next_timeout()});
+}
+
+// Control -------------------------------------------------------------------------------------------
+
+void Engine::begin_drain(Instant now) {
+  tcp_.set_accepting(false);
+  sessions_.begin_drain(now);
+  handle_events(now);
+}
+
+void Engine::abort_all(Instant now) {
+  for (uint32_t i = 0; i < tcp_.connections_max(); ++i) {
+    if (tcp_.is_open(tcp::ConnectionIndex(i))) tcp_.abort(now, tcp::ConnectionIndex(i));
+  }
+  handle_events(now);
+}
+
+}  // namespace sluice::engine

@@ -1,0 +1,125 @@
+// Sessions: HTTP/1.1 over the connections of one tcp::Stack.
+//
+// A session keeps no bytes. A request is parsed where it lies, in the borrowed frame or in the connection's
+// receive buffer. When the Store has to be asked first, the request stays in the receive buffer, unconsumed,
+// and is parsed again when the answer has come: the path of a hit is the only path.
+//
+//              request whole            path known
+//   reading  ------------------>  responding ---------> reading (next request), or lingering if it is the last
+//              |      ^                |
+//              |      | answer         | path unknown, or no head slot free
+//              |      +-- waiting <----+
+//              +-- draining a request body --> reading
+//
+// lingering: our FIN follows the last response; what the client still sends is swallowed, so that no RST
+// destroys the response on its way (RFC 9112 section 9.6).
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "base/bounded_queue.h"
+#include "base/fixed_array.h"
+#include "base/siphash.h"
+#include "base/time.h"
+#include "content/catalog.h"
+#include "content/head_slots.h"
+#include "content/message.h"
+#include "engine/lookups.h"
+#include "http/body_drain.h"
+#include "http/media_types.h"
+#include "http/request.h"
+#include "http/response.h"
+#include "stats/counters.h"
+#include "tcp/stack.h"
+#include "timer/timer_wheel.h"
+
+namespace sluice::engine {
+
+struct SessionConfig {
+  uint32_t lookups_max = 1024;           // paths asked of the Store at a time
+  Duration request_timeout = 30_s;       // from a request's first byte to its last; then 408
+  Duration idle_timeout = 65_s;          // between requests
+  Duration linger_timeout = 5_s;         // after the last response
+  SipKey path_key;                       // secret
+  const http::MediaTypes* media_types = nullptr;
+};
+
+class Sessions {
+ public:
+  Sessions(const SessionConfig& config, uint32_t connections_max, tcp::Stack& tcp,
+           content::Catalog& catalog, content::HeadSlots& slots, content::ChunkPins& pins,
+           stats::Counters& counters);
+
+  /// Takes what handle_segment() returned, and consumes as much of it as it can.
+  void handle_received(Instant now, const tcp::Received& received);
+  void handle_event(Instant now, const tcp::Event& event);
+  void handle_answer(Instant now, const content::LookupAnswer& answer);
+  void handle_timeout(Instant now);
+  /// Head slots came free: goes on with those who wait for one.
+  void handle_slots_free(Instant now);
+  [[nodiscard]] bool poll_lookup(content::Lookup& out) { return lookups_.poll(out); }
+  [[nodiscard]] Instant next_timeout() const { return timers_.next_timeout(); }
+
+  void set_wall_clock(Instant now, WallTime wall) {
+    wall_.unix_ns = wall.unix_ns - now.ns();
+  }
+  void begin_drain(Instant now);
+  [[nodiscard]] uint32_t lookups_open(uint32_t tickets) const {
+    return tickets - lookups_.available();
+  }
+
+  [[nodiscard]] static uint64_t memory_bytes(const SessionConfig& config, uint32_t connections) {
+    return uint64_t{connections} * (sizeof(Session) + 24 + 2 * sizeof(uint32_t)) +
+           Lookups::memory_bytes(config.lookups_max, connections);
+  }
+
+ private:
+  enum class State : uint8_t { closed, reading, waiting_lookup, waiting_slot, lingering };
+  struct Session {
+    Instant deadline;
+    http::BodyDrain body;
+    http::ParseProgress progress;
+    State state = State::closed;
+    bool partial = false;      // some bytes of a request have come
+    bool peer_closed = false;  // the client sends no more
+    bool queued = false;       // in slot_queue_
+  };
+  enum class Outcome : uint8_t { done, wait, last };
+
+  void open(Instant now, uint32_t index);
+  void close_index(uint32_t index);
+  /// Runs the session over what is readable, and consumes.
+  void run(Instant now, tcp::ConnectionIndex connection, Bytes readable,
+           const content::LookupAnswer* answer, const SipDigest* answer_key);
+  [[nodiscard]] Outcome respond(Instant now, tcp::ConnectionIndex connection,
+                                const http::Request& request, const content::LookupAnswer* answer,
+                                const SipDigest* answer_key);
+  [[nodiscard]] Outcome respond_object(Instant now, tcp::ConnectionIndex connection,
+                                       const http::Request& request, content::ObjectHandle object,
+                                       bool keep_alive);
+  [[nodiscard]] Outcome respond_error(Instant now, tcp::ConnectionIndex connection,
+                                      http::Status status, const http::ErrorOptions& options);
+  [[nodiscard]] Outcome send_head(tcp::ConnectionIndex connection, content::ChunkIndex slot,
+                                  size_t length, bool keep_alive);
+  [[nodiscard]] Outcome wait_for_slot(uint32_t index);
+  void finish(Instant now, tcp::ConnectionIndex connection);
+  void set_deadline(uint32_t index, Instant deadline);
+  [[nodiscard]] WallTime wall(Instant now) const { return {wall_.unix_ns + now.ns()}; }
+
+  SessionConfig config_;
+  tcp::Stack& tcp_;
+  content::Catalog& catalog_;
+  content::HeadSlots& slots_;
+  content::ChunkPins& pins_;
+  stats::Counters& counters_;
+
+  FixedArray<Session> sessions_;
+  timer::TimerWheel timers_;
+  Lookups lookups_;
+  BoundedQueue<uint32_t> slot_queue_;
+  WallTime wall_;  // what the wall clock showed at Instant 0
+  bool draining_ = false;
+};
+
+}  // namespace sluice::engine
