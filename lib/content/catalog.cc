@@ -119,7 +119,7 @@ uint32_t Catalog::take_object_entry() {
 }
 
 ObjectHandle Catalog::insert(Instant now, const SipDigest& path_key, const ObjectInfo& info,
-                             uint32_t label) {
+                             std::string_view label) {
   uint32_t entry = current_entry(path_key);
   if (entry != none) {
     Object& object = objects_[entry];
@@ -176,7 +176,7 @@ const ObjectInfo& Catalog::info(ObjectHandle object) const {
   return objects_[object.value()].info;
 }
 
-uint32_t Catalog::label(ObjectHandle object) const {
+std::string_view Catalog::label(ObjectHandle object) const {
   return objects_[object.value()].label;
 }
 

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include "base/bounded_queue.h"
 #include "base/index_pool.h"
@@ -58,14 +59,14 @@ class Catalog {
   /// responses that use the old one go on with it. `label` is a word for the caller (its media
   /// type). Returns none() when every entry is in use.
   [[nodiscard]] ObjectHandle insert(Instant now, const SipDigest& path_key, const ObjectInfo& info,
-                                    uint32_t label);
+                                    std::string_view label);
   /// The Store says that the path no longer leads to an object.
   void forget_path(const SipDigest& path_key);
 
   void acquire(ObjectHandle object);
   void release(ObjectHandle object);
   [[nodiscard]] const ObjectInfo& info(ObjectHandle object) const;
-  [[nodiscard]] uint32_t label(ObjectHandle object) const;
+  [[nodiscard]] std::string_view label(ObjectHandle object) const;
 
   // Pieces
   // ------------------------------------------------------------------------------------------
@@ -128,7 +129,7 @@ class Catalog {
     ObjectInfo info;
     Instant validated_at;
     uint64_t epoch = 0;
-    uint32_t label = 0;
+    std::string_view label;
     uint32_t uses = 0;
     uint32_t hash_next = none;
     Link recency;          // in the list of unused entries, most recent first

@@ -25,8 +25,7 @@ Engine::Engine(const Config& config, const content::ArenaView& arena, content::C
       catalog_(catalog_limits(config, arena), pins, counters),
       inet_(config.inet, slots_, counters),
       tcp_(config.tcp, catalog_, pins, counters),
-      sessions_(config.session, config.tcp.max_connections, tcp_, catalog_, slots_, pins,
-                counters) {}
+      sessions_(config.session, config.tcp.max_connections, tcp_, catalog_, slots_, counters) {}
 
 // Input ---------------------------------------------------------------------------------------------
 

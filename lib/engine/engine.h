@@ -64,8 +64,9 @@ class Engine {
   [[nodiscard]] bool poll_message(content::ToStore& out);
   [[nodiscard]] Instant next_timeout() const;
 
-  /// Tells the engine what the wall clock shows at `now`; for Date and for conditional requests.
-  void set_wall_clock(Instant now, WallTime wall) { sessions_.set_wall_clock(now, wall); }
+  /// Tells the engine what the wall clock shows, a few times a second: for Date and for conditional
+  /// requests.
+  void set_wall_clock(WallTime wall) { sessions_.set_wall_clock(wall); }
 
   /// No new connections; idle ones are closed, running responses end with Connection: close.
   void begin_drain(Instant now);

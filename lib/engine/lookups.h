@@ -48,7 +48,7 @@ class Lookups {
   [[nodiscard]] bool is_open(uint32_t ticket) const {
     return ticket < tickets_.size() && pool_.is_taken(ticket);
   }
-  [[nodiscard]] uint32_t available() const { return pool_.available(); }
+  [[nodiscard]] uint32_t in_use() const { return pool_.in_use(); }
   [[nodiscard]] static uint64_t memory_bytes(uint32_t tickets, uint32_t waiters) {
     return uint64_t{tickets} * (sizeof(Ticket) + 2 * sizeof(content::Lookup)) +
            uint64_t{waiters} * sizeof(Waiter);

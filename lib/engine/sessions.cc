@@ -1,5 +1,6 @@
 #include "engine/sessions.h"
 
+#include <array>
 #include <cstring>
 
 namespace sluice::engine {
@@ -17,20 +18,22 @@ constexpr uint32_t spans_per_response = 2;
 
 constexpr std::string_view index_name = "index.html";
 
-std::span<char> chars(MutableBytes bytes) {
-  return {reinterpret_cast<char*>(bytes.data()), bytes.size()};
+static_assert(http::emit_max_bytes == content::head_slot_bytes);
+
+http::HeadBuffer head_of(const content::HeadSlots& slots, ChunkIndex slot) {
+  return http::HeadBuffer(reinterpret_cast<char*>(slots.bytes(slot).data()),
+                          http::emit_max_bytes);
 }
 
 }  // namespace
 
 Sessions::Sessions(const SessionConfig& config, uint32_t connections_max, tcp::Stack& tcp,
-                   content::Catalog& catalog, content::HeadSlots& slots, content::ChunkPins& pins,
+                   content::Catalog& catalog, content::HeadSlots& slots,
                    stats::Counters& counters)
     : config_(config),
       tcp_(tcp),
       catalog_(catalog),
       slots_(slots),
-      pins_(pins),
       counters_(counters),
       sessions_(connections_max),
       timers_(connections_max),
@@ -51,44 +54,34 @@ void Sessions::set_deadline(uint32_t index, Instant deadline) {
 void Sessions::open(Instant now, uint32_t index) {
   Session& session = sessions_[index];
   if (session.state != State::closed) return;
-  const bool queued = session.queued;
-  session = Session{};
-  session.queued = queued;
+  session = Session{.queued = session.queued};
   session.state = State::reading;
   session.deadline = Instant::never();
   set_deadline(index, now + config_.idle_timeout);
 }
 
-void Sessions::close_index(uint32_t index) {
-  Session& session = sessions_[index];
-  if (session.state == State::closed) return;
-  lookups_.cancel(index);
-  timers_.cancel(index);
-  session.state = State::closed;
-}
-
 void Sessions::handle_event(Instant now, const tcp::Event& event) {
   const uint32_t index = event.connection.value();
+  Session& session = sessions_[index];
   switch (event.kind) {
     case tcp::EventKind::accepted:
       open(now, index);
-      break;
-    case tcp::EventKind::acknowledged:
-      if (sessions_[index].state == State::reading) {
-        run(now, event.connection, tcp_.readable(event.connection), nullptr, nullptr);
-      }
-      break;
+      return;
     case tcp::EventKind::peer_closed:
       open(now, index);
-      sessions_[index].peer_closed = true;
-      if (sessions_[index].state == State::reading) {
-        run(now, event.connection, tcp_.readable(event.connection), nullptr, nullptr);
-      }
+      session.peer_closed = true;
+      break;
+    case tcp::EventKind::acknowledged:
       break;
     case tcp::EventKind::closed:
       catalog_.cancel_wait(index);
-      close_index(index);
-      break;
+      lookups_.cancel(index);
+      timers_.cancel(index);
+      session.state = State::closed;
+      return;
+  }
+  if (session.state == State::reading) {
+    run(now, event.connection, tcp_.readable(event.connection), nullptr);
   }
 }
 
@@ -96,37 +89,33 @@ void Sessions::handle_received(Instant now, const tcp::Received& received) {
   const uint32_t index = received.connection.value();
   open(now, index);
   Session& session = sessions_[index];
-  if (session.state == State::lingering) {
-    tcp_.consume(received.connection, static_cast<uint32_t>(received.readable.size()));
-    return;
+  if (session.state == State::reading) {
+    run(now, received.connection, received.readable, nullptr);
+  } else {
+    // A request that is being answered stays where it is; after the last one, all is swallowed.
+    const bool swallow = session.state == State::lingering;
+    tcp_.consume(received.connection, swallow ? static_cast<uint32_t>(received.readable.size()) : 0);
   }
-  if (session.state != State::reading) {  // the request that is being answered stays where it is
-    tcp_.consume(received.connection, 0);
-    return;
-  }
-  run(now, received.connection, received.readable, nullptr, nullptr);
 }
 
-void Sessions::handle_answer(Instant now, const LookupAnswer& answer) {
-  if (!lookups_.is_open(answer.ticket)) return;
-  const Lookups::Answered asked = lookups_.answered(answer.ticket);
-  const SipDigest key = asked.key;
-  if (answer.status == LookupStatus::found) {
-    const uint32_t label = config_.media_types->find(asked.path);
-    (void)catalog_.insert(now, key, answer.info, label);
+void Sessions::handle_answer(Instant now, const LookupAnswer& message) {
+  if (!lookups_.is_open(message.ticket)) return;
+  const Lookups::Answered asked = lookups_.answered(message.ticket);
+  const Answer answer{asked.key, message.status};
+  if (message.status == LookupStatus::found) {
+    (void)catalog_.insert(now, asked.key, message.info, config_.media_types->of(asked.path));
   } else {
-    catalog_.forget_path(key);
+    catalog_.forget_path(asked.key);
   }
-  // Bounded: those who wait now. Who asks again joins at the end, and is answered at the next turn.
-  for (uint32_t waiter = lookups_.next_waiter(answer.ticket); waiter != Lookups::none;
-       waiter = lookups_.next_waiter(answer.ticket)) {
-    Session& session = sessions_[waiter];
-    ASSERT(session.state == State::waiting_lookup);
-    session.state = State::reading;
+  // Bounded: each turn answers at least one buffered request.
+  for (uint32_t waiter = lookups_.next_waiter(message.ticket); waiter != Lookups::none;
+       waiter = lookups_.next_waiter(message.ticket)) {
+    ASSERT(sessions_[waiter].state == State::waiting_lookup);
+    sessions_[waiter].state = State::reading;
     const ConnectionIndex connection(waiter);
-    run(now, connection, tcp_.readable(connection), &answer, &key);
+    run(now, connection, tcp_.readable(connection), &answer);
   }
-  lookups_.finish(answer.ticket);
+  lookups_.finish(message.ticket);
 }
 
 void Sessions::handle_slots_free(Instant now) {
@@ -138,183 +127,192 @@ void Sessions::handle_slots_free(Instant now) {
     if (session.state != State::waiting_slot) continue;
     session.state = State::reading;
     const ConnectionIndex connection(index);
-    run(now, connection, tcp_.readable(connection), nullptr, nullptr);
+    run(now, connection, tcp_.readable(connection), nullptr);
   }
 }
 
 void Sessions::handle_timeout(Instant now) {
   for (uint32_t index = timers_.poll_expired(now); index != timer::TimerWheel::none;
        index = timers_.poll_expired(now)) {
-    Session& session = sessions_[index];
+    const Session& session = sessions_[index];
     if (session.state == State::closed || session.deadline.is_never()) continue;
     if (session.deadline > now) {
       timers_.schedule(index, session.deadline);
-      continue;
-    }
-    const ConnectionIndex connection(index);
-    if (session.state == State::lingering) {
-      counters_.add(Counter::http_linger_timeouts);
-      tcp_.abort(now, connection);
-    } else if (session.state == State::reading && tcp_.bytes_unacknowledged(connection) > 0) {
-      // Still sending: the TCP user timeout judges the reader, not this one.
-      set_deadline(index, now + config_.idle_timeout);
-    } else if (session.state == State::reading && (session.partial || session.body.is_active())) {
-      counters_.add(Counter::http_request_timeouts);
-      if (respond_error(now, connection, http::Status::request_timeout, {.close = true}) ==
-          Outcome::wait) {
-        tcp_.abort(now, connection);
-      } else {
-        finish(now, connection);
-      }
-    } else if (session.state == State::reading) {
-      counters_.add(Counter::http_idle_timeouts);
-      finish(now, connection);
     } else {
-      set_deadline(index, now + config_.idle_timeout);  // waiting for the Store or for a slot
+      handle_deadline(now, index);
     }
+  }
+}
+
+void Sessions::handle_deadline(Instant now, uint32_t index) {
+  Session& session = sessions_[index];
+  const ConnectionIndex connection(index);
+  const bool in_request = session.partial || session.body.state() == http::DrainState::more;
+  if (session.state != State::reading || tcp_.bytes_unacknowledged(connection) > 0) {
+    // Waiting for the Store, or still sending: TCP's user timeout judges a stalled reader.
+    set_deadline(index, now + config_.idle_timeout);
+  } else if (in_request) {
+    counters_.add(Counter::http_request_timeouts);
+    if (tcp_.spans_free(connection) >= spans_per_response && slots_.available() > 0) {
+      (void)respond_error(connection, http::Status::request_timeout, {});
+    }
+    finish(now, connection);
+  } else {
+    counters_.add(Counter::http_idle_timeouts);
+    finish(now, connection);
   }
 }
 
 void Sessions::begin_drain(Instant now) {
   draining_ = true;
   for (uint32_t index = 0; index < sessions_.size(); ++index) {
-    Session& session = sessions_[index];
+    const Session& session = sessions_[index];
     const ConnectionIndex connection(index);
-    if (session.state != State::reading || session.partial || session.body.is_active()) continue;
-    if (tcp_.bytes_unacknowledged(connection) == 0) finish(now, connection);
+    if (session.state != State::reading || session.partial) continue;
+    // The response that is still being sent did not say so, but it ends the connection all the same.
+    finish(now, connection);
   }
 }
 
-// No more requests on this connection: FIN behind what is queued, then swallow what still comes.
+// No more requests on this connection: FIN behind what is queued, then swallow what still comes. From here on
+// TCP's own timers watch over it.
 void Sessions::finish(Instant now, ConnectionIndex connection) {
   Session& session = sessions_[connection.value()];
   session.state = State::lingering;
+  timers_.cancel(connection.value());
+  session.deadline = Instant::never();
   tcp_.close(now, connection);
-  // The deadline starts when everything is acknowledged; see handle_timeout. While the response is being
-  // sent, TCP's own timers watch over it.
-  set_deadline(connection.value(), Instant::never());
 }
 
 // Requests ------------------------------------------------------------------------------------------
 
-void Sessions::run(Instant now, ConnectionIndex connection, Bytes readable,
-                   const LookupAnswer* answer, const SipDigest* answer_key) {
+void Sessions::run(Instant now, ConnectionIndex connection, Bytes readable, const Answer* answer) {
+  const Session& session = sessions_[connection.value()];
+  size_t consumed = run_requests(now, connection, as_text(readable), answer);
+  if (session.state == State::reading && session.peer_closed &&
+      (session.partial || consumed == readable.size())) {
+    finish(now, connection);  // nothing more can come, and what is there will never be whole
+  }
+  if (session.state == State::lingering) consumed = readable.size();
+  tcp_.consume(connection, static_cast<uint32_t>(consumed));
+}
+
+// Returns how many bytes are done with.
+size_t Sessions::run_requests(Instant now, ConnectionIndex connection, std::string_view readable,
+                              const Answer* answer) {
   const uint32_t index = connection.value();
   Session& session = sessions_[index];
-  std::string_view rest = as_text(readable);
-  const size_t all = rest.size();
-
+  std::string_view rest = readable;
   // Bounded: every turn takes at least one byte off `rest`, or ends.
   while (session.state == State::reading) {
-    if (session.body.is_active()) {
-      const http::DrainResult drained = session.body.consume(rest);
-      rest.remove_prefix(drained.consumed);
-      if (drained.status == http::DrainStatus::bad) {
-        counters_.add(Counter::http_bad_bodies);
-        finish(now, connection);  // the response went out already: say no more
-        break;
-      }
-      if (drained.status == http::DrainStatus::more) break;
+    if (session.body.state() == http::DrainState::more) {
+      rest.remove_prefix(session.body.drain(rest));
+      if (session.body.state() == http::DrainState::more) break;
+    }
+    if (session.body.state() == http::DrainState::failed) {
+      counters_.add(Counter::http_bodies_failed);
+      finish(now, connection);  // its response went out already; where the next request is, nobody knows
+      break;
     }
     if (rest.empty() || tcp_.spans_free(connection) < spans_per_response) break;
 
     http::Request request;
     const http::ParseResult parsed = http::parse_request(rest, session.progress, request);
-    if (parsed.outcome == http::ParseOutcome::incomplete) {
+    if (parsed.state == http::ParseState::incomplete) {
       if (!session.partial) set_deadline(index, now + config_.request_timeout);
       session.partial = true;
       break;
     }
     Outcome outcome;
-    if (parsed.outcome == http::ParseOutcome::reject) {
-      counters_.add(Counter::http_requests_rejected);
-      outcome = respond_error(now, connection, parsed.status, {.close = true});
-      if (outcome == Outcome::done) outcome = Outcome::last;
+    if (parsed.state == http::ParseState::rejected) {
+      counters_.add(http::counter_of(parsed.rejection));
+      outcome = respond_error(connection, http::status_of(parsed.rejection),
+                              {.is_head = parsed.is_head});
     } else {
-      outcome = respond(now, connection, request, answer, answer_key);
+      outcome = respond(now, connection, request, answer);
     }
-    if (outcome == Outcome::wait) {
-      session.progress = {};
-      break;
-    }
-    counters_.add(Counter::http_requests);
     session.progress = {};
     session.partial = false;
+    if (outcome == Outcome::wait) break;
     answer = nullptr;
     rest.remove_prefix(parsed.head_bytes);
     if (outcome == Outcome::last) {
       finish(now, connection);
       break;
     }
-    session.body = http::BodyDrain(request);
+    counters_.add(Counter::http_requests);
+    session.body = http::BodyDrain(request, http::body_drain_max_bytes);
     set_deadline(index, now + config_.idle_timeout);
   }
-
-  if (session.state == State::reading && session.peer_closed && rest.empty()) {
-    finish(now, connection);
-  } else if (session.state == State::reading && session.peer_closed && session.partial) {
-    finish(now, connection);  // a request that will never be whole
-  }
-  if (session.state == State::lingering) rest = {};
-  tcp_.consume(connection, static_cast<uint32_t>(all - rest.size()));
+  return readable.size() - rest.size();
 }
 
 Sessions::Outcome Sessions::respond(Instant now, ConnectionIndex connection,
-                                    const http::Request& request, const LookupAnswer* answer,
-                                    const SipDigest* answer_key) {
-  const bool keep_alive = request.keep_alive && !draining_;
-  const http::ErrorOptions error_options{.close = !keep_alive,
-                                         .head_only = request.method == http::Method::head};
-  const auto refuse = [&](http::Status status) {
-    return respond_error(now, connection, status, error_options);
-  };
+                                    const http::Request& request, const Answer* answer) {
+  const http::MethodPlan plan = http::plan_method(request);
+  const http::AnswerOptions options =
+      http::answer_options(request, plan.keep_alive && !draining_);
+  switch (plan.action) {
+    case http::MethodAction::serve:
+      return respond_path(now, connection, request, options, answer);
+    case http::MethodAction::refuse:
+      return respond_error(connection, plan.status, options);
+    case http::MethodAction::options:
+      break;
+  }
+  const ChunkIndex slot = slots_.take();
+  if (slot.is_none()) return wait_for_slot(connection);
+  return send_head(connection, slot, http::emit_options(options, date_, head_of(slots_, slot)),
+                   options.keep_alive);
+}
 
+Sessions::Outcome Sessions::respond_path(Instant now, ConnectionIndex connection,
+                                         const http::Request& request,
+                                         const http::AnswerOptions& options, const Answer* answer) {
   std::array<char, path_max_bytes> buffer;
-  const http::Target target = http::resolve_target(request, buffer);
-  if (target.status != http::Status::ok) return refuse(target.status);
+  const http::ResolvedTarget target = http::resolve_target(
+      request, std::span<char>(buffer).first(path_max_bytes - index_name.size() - 1));
+  if (target.status != http::Status::ok) return respond_error(connection, target.status, options);
   std::string_view path = target.path;
-  if (path.empty() || path.back() == '/') {
-    if (path.size() + index_name.size() > buffer.size()) return refuse(http::Status::uri_too_long);
-    std::memcpy(buffer.data() + path.size(), index_name.data(), index_name.size());
-    path = {buffer.data(), path.size() + index_name.size()};
+  const bool is_directory = target.is_directory || path.empty();
+  if (is_directory) {
+    size_t length = path.size();
+    if (length > 0 && buffer[length - 1] != '/') buffer[length++] = '/';
+    std::memcpy(buffer.data() + length, index_name.data(), index_name.size());
+    path = {buffer.data(), length + index_name.size()};
   }
   const SipDigest key = siphash24_128(config_.path_key, as_byte_span(path));
 
   const ObjectHandle object = catalog_.find_path(now, key);
-  if (!object.is_none()) return respond_object(now, connection, request, object, keep_alive);
+  if (!object.is_none()) return respond_object(connection, request, object, options.keep_alive);
 
-  if (answer == nullptr || !(*answer_key == key)) {
+  if (answer == nullptr || !(answer->key == key)) {
     if (!lookups_.ask(key, path, connection.value())) {
       counters_.add(Counter::http_lookups_refused);
-      return refuse(http::Status::service_unavailable);
+      return respond_error(connection, http::Status::service_unavailable, options);
     }
     sessions_[connection.value()].state = State::waiting_lookup;
     return Outcome::wait;
   }
   switch (answer->status) {
-    case LookupStatus::found:
-    case LookupStatus::busy:
-      // Found, but no entry of the catalog is free; or a table of the Store is full.
-      return refuse(http::Status::service_unavailable);
-    case LookupStatus::directory: {
-      if (target.trailing_slash || target.path.empty()) return refuse(http::Status::not_found);
-      const ChunkIndex slot = slots_.take();
-      if (slot.is_none()) return wait_for_slot(connection.value());
-      const size_t length =
-          http::emit_redirect(request, wall(now), keep_alive, chars(slots_.bytes(slot)));
-      return send_head(connection, slot, length, keep_alive);
-    }
+    case LookupStatus::directory:
+      if (is_directory) break;  // a directory named index.html
+      return respond_redirect(connection, request, target.path, options);
     case LookupStatus::not_found:
-      return refuse(http::Status::not_found);
+      break;
     case LookupStatus::forbidden:
-      return refuse(http::Status::forbidden);
+      return respond_error(connection, http::Status::forbidden, options);
     case LookupStatus::io_error:
-      return refuse(http::Status::internal_server_error);
+      return respond_error(connection, http::Status::internal_server_error, options);
+    case LookupStatus::found:  // and every entry of the catalog is in use
+    case LookupStatus::busy:
+      return respond_error(connection, http::Status::service_unavailable, options);
   }
-  return refuse(http::Status::internal_server_error);
+  return respond_error(connection, http::Status::not_found, options);
 }
 
-Sessions::Outcome Sessions::wait_for_slot(uint32_t index) {
+Sessions::Outcome Sessions::wait_for_slot(ConnectionIndex connection) {
+  const uint32_t index = connection.value();
   Session& session = sessions_[index];
   session.state = State::waiting_slot;
   counters_.add(Counter::http_slot_waits);
@@ -329,38 +327,51 @@ Sessions::Outcome Sessions::wait_for_slot(uint32_t index) {
 Sessions::Outcome Sessions::send_head(ConnectionIndex connection, ChunkIndex slot, size_t length,
                                       bool keep_alive) {
   ASSERT(length > 0 && length <= content::head_slot_bytes);
-  // run() saw room for two spans.
   const bool queued = tcp_.send_slot(connection, slot, 0, static_cast<uint32_t>(length));
-  ASSERT(queued);
+  ASSERT(queued);  // run_requests() saw room for a whole response
   counters_.add(Counter::http_responses);
   return keep_alive ? Outcome::done : Outcome::last;
 }
 
-Sessions::Outcome Sessions::respond_error(Instant now, ConnectionIndex connection,
-                                          http::Status status, const http::ErrorOptions& options) {
+Sessions::Outcome Sessions::respond_error(ConnectionIndex connection, http::Status status,
+                                          const http::AnswerOptions& options) {
   const ChunkIndex slot = slots_.take();
-  if (slot.is_none()) return wait_for_slot(connection.value());
-  const size_t length = http::emit_error(status, options, wall(now), chars(slots_.bytes(slot)));
-  return send_head(connection, slot, length, !options.close);
+  if (slot.is_none()) return wait_for_slot(connection);
+  counters_.add(http::counter_of(status));
+  const size_t length = http::emit_error(status, options, date_, head_of(slots_, slot));
+  return send_head(connection, slot, length, options.keep_alive);
 }
 
-Sessions::Outcome Sessions::respond_object(Instant now, ConnectionIndex connection,
+Sessions::Outcome Sessions::respond_redirect(ConnectionIndex connection,
+                                             const http::Request& request, std::string_view path,
+                                             const http::AnswerOptions& options) {
+  const ChunkIndex slot = slots_.take();
+  if (slot.is_none()) return wait_for_slot(connection);
+  const http::Redirected redirected =
+      http::emit_directory_redirect(request, path, options, date_, head_of(slots_, slot));
+  counters_.add(http::counter_of(redirected.status));
+  return send_head(connection, slot, redirected.bytes, options.keep_alive);
+}
+
+Sessions::Outcome Sessions::respond_object(ConnectionIndex connection,
                                            const http::Request& request, ObjectHandle object,
                                            bool keep_alive) {
   const ChunkIndex slot = slots_.take();
-  if (slot.is_none()) return wait_for_slot(connection.value());
+  if (slot.is_none()) return wait_for_slot(connection);
   const content::ObjectInfo& info = catalog_.info(object);
   const http::Resource resource{.size_bytes = info.size_bytes,
                                 .modified_unix_s = info.modified_unix_s,
                                 .etag = info.etag,
-                                .media_type = config_.media_types->name(catalog_.label(object))};
-  const http::ResponsePlan plan = http::plan_response(request, resource, keep_alive, wall(now));
-  const size_t length = http::emit_head(plan, wall(now), chars(slots_.bytes(slot)));
+                                .media_type = catalog_.label(object)};
+  const http::ResponsePlan plan = http::plan_response(
+      request, resource, {.now_unix_s = date_.unix_s(), .keep_alive = keep_alive});
+  counters_.add(http::counter_of(plan.status));
+  const size_t length = http::emit_response(plan, date_, head_of(slots_, slot));
   const Outcome outcome = send_head(connection, slot, length, keep_alive);
-  if (plan.body_bytes > 0) {
+  if (plan.body.length_bytes > 0) {
     catalog_.acquire(object);
     const bool queued =
-        tcp_.send_object(connection, object, plan.body_offset_bytes, plan.body_bytes);
+        tcp_.send_object(connection, object, plan.body.offset_bytes, plan.body.length_bytes);
     ASSERT(queued);
   }
   return outcome;

@@ -27,9 +27,13 @@
 #include "content/message.h"
 #include "engine/lookups.h"
 #include "http/body_drain.h"
+#include "http/head.h"
+#include "http/http_date.h"
 #include "http/media_types.h"
 #include "http/request.h"
+#include "http/request_parser.h"
 #include "http/response.h"
+#include "http/target.h"
 #include "stats/counters.h"
 #include "tcp/stack.h"
 #include "timer/timer_wheel.h"
@@ -40,7 +44,6 @@ struct SessionConfig {
   uint32_t lookups_max = 1024;           // paths asked of the Store at a time
   Duration request_timeout = 30_s;       // from a request's first byte to its last; then 408
   Duration idle_timeout = 65_s;          // between requests
-  Duration linger_timeout = 5_s;         // after the last response
   SipKey path_key;                       // secret
   const http::MediaTypes* media_types = nullptr;
 };
@@ -48,7 +51,7 @@ struct SessionConfig {
 class Sessions {
  public:
   Sessions(const SessionConfig& config, uint32_t connections_max, tcp::Stack& tcp,
-           content::Catalog& catalog, content::HeadSlots& slots, content::ChunkPins& pins,
+           content::Catalog& catalog, content::HeadSlots& slots,
            stats::Counters& counters);
 
   /// Takes what handle_segment() returned, and consumes as much of it as it can.
@@ -61,13 +64,10 @@ class Sessions {
   [[nodiscard]] bool poll_lookup(content::Lookup& out) { return lookups_.poll(out); }
   [[nodiscard]] Instant next_timeout() const { return timers_.next_timeout(); }
 
-  void set_wall_clock(Instant now, WallTime wall) {
-    wall_.unix_ns = wall.unix_ns - now.ns();
-  }
+  /// To be told at least a few times a second: the Date field goes by it.
+  void set_wall_clock(WallTime wall) { date_.set(wall.unix_seconds()); }
   void begin_drain(Instant now);
-  [[nodiscard]] uint32_t lookups_open(uint32_t tickets) const {
-    return tickets - lookups_.available();
-  }
+  [[nodiscard]] uint32_t lookups_open() const { return lookups_.in_use(); }
 
   [[nodiscard]] static uint64_t memory_bytes(const SessionConfig& config, uint32_t connections) {
     return uint64_t{connections} * (sizeof(Session) + 24 + 2 * sizeof(uint32_t)) +
@@ -85,40 +85,52 @@ class Sessions {
     bool peer_closed = false;  // the client sends no more
     bool queued = false;       // in slot_queue_
   };
-  enum class Outcome : uint8_t { done, wait, last };
+  enum class Outcome : uint8_t {
+    done,  // answered
+    last,  // answered, and the connection ends with it
+    wait,  // the request stays where it is until the session is run again
+  };
+  // What the Store said of a path.
+  struct Answer {
+    SipDigest key;
+    content::LookupStatus status = content::LookupStatus::not_found;
+  };
 
   void open(Instant now, uint32_t index);
-  void close_index(uint32_t index);
-  /// Runs the session over what is readable, and consumes.
-  void run(Instant now, tcp::ConnectionIndex connection, Bytes readable,
-           const content::LookupAnswer* answer, const SipDigest* answer_key);
+  void run(Instant now, tcp::ConnectionIndex connection, Bytes readable, const Answer* answer);
+  [[nodiscard]] size_t run_requests(Instant now, tcp::ConnectionIndex connection,
+                                    std::string_view readable, const Answer* answer);
   [[nodiscard]] Outcome respond(Instant now, tcp::ConnectionIndex connection,
-                                const http::Request& request, const content::LookupAnswer* answer,
-                                const SipDigest* answer_key);
-  [[nodiscard]] Outcome respond_object(Instant now, tcp::ConnectionIndex connection,
+                                const http::Request& request, const Answer* answer);
+  [[nodiscard]] Outcome respond_path(Instant now, tcp::ConnectionIndex connection,
+                                     const http::Request& request,
+                                     const http::AnswerOptions& options, const Answer* answer);
+  [[nodiscard]] Outcome respond_object(tcp::ConnectionIndex connection,
                                        const http::Request& request, content::ObjectHandle object,
                                        bool keep_alive);
-  [[nodiscard]] Outcome respond_error(Instant now, tcp::ConnectionIndex connection,
-                                      http::Status status, const http::ErrorOptions& options);
+  [[nodiscard]] Outcome respond_redirect(tcp::ConnectionIndex connection,
+                                         const http::Request& request, std::string_view path,
+                                         const http::AnswerOptions& options);
+  [[nodiscard]] Outcome respond_error(tcp::ConnectionIndex connection, http::Status status,
+                                      const http::AnswerOptions& options);
   [[nodiscard]] Outcome send_head(tcp::ConnectionIndex connection, content::ChunkIndex slot,
                                   size_t length, bool keep_alive);
-  [[nodiscard]] Outcome wait_for_slot(uint32_t index);
+  [[nodiscard]] Outcome wait_for_slot(tcp::ConnectionIndex connection);
   void finish(Instant now, tcp::ConnectionIndex connection);
+  void handle_deadline(Instant now, uint32_t index);
   void set_deadline(uint32_t index, Instant deadline);
-  [[nodiscard]] WallTime wall(Instant now) const { return {wall_.unix_ns + now.ns()}; }
 
   SessionConfig config_;
   tcp::Stack& tcp_;
   content::Catalog& catalog_;
   content::HeadSlots& slots_;
-  content::ChunkPins& pins_;
   stats::Counters& counters_;
 
   FixedArray<Session> sessions_;
   timer::TimerWheel timers_;
   Lookups lookups_;
   BoundedQueue<uint32_t> slot_queue_;
-  WallTime wall_;  // what the wall clock showed at Instant 0
+  http::DateCache date_;
   bool draining_ = false;
 };
 

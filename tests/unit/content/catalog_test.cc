@@ -23,7 +23,7 @@ struct CatalogTest : ::testing::Test {
   static SipDigest key(uint64_t n) { return {n, n}; }
   ObjectInfo info(uint32_t slot, uint64_t size) { return {.id = {slot, 1}, .size_bytes = size}; }
   ObjectHandle held(uint32_t slot, uint64_t size) {
-    const ObjectHandle handle = catalog.insert(now, key(slot), info(slot, size), 0);
+    const ObjectHandle handle = catalog.insert(now, key(slot), info(slot, size), "");
     catalog.acquire(handle);
     return handle;
   }
@@ -40,14 +40,14 @@ struct CatalogTest : ::testing::Test {
 };
 
 TEST_F(CatalogTest, APathIsFreshOnlyForItsInterval) {
-  const ObjectHandle handle = catalog.insert(now, key(1), info(1, 10), 7);
+  const ObjectHandle handle = catalog.insert(now, key(1), info(1, 10), "text/html");
   EXPECT_EQ(catalog.find_path(now + 1_s, key(1)), handle);
   EXPECT_TRUE(catalog.find_path(now + 1001_ms, key(1)).is_none());
-  EXPECT_EQ(catalog.label(handle), 7u);
+  EXPECT_EQ(catalog.label(handle), "text/html");
 }
 
 TEST_F(CatalogTest, RevalidateMakesEveryPathUnknown) {
-  (void)catalog.insert(now, key(1), info(1, 10), 0);
+  (void)catalog.insert(now, key(1), info(1, 10), "");
   catalog.handle(now, Revalidate{});
   EXPECT_TRUE(catalog.find_path(now, key(1)).is_none());
 }
@@ -56,7 +56,7 @@ TEST_F(CatalogTest, AnOldVersionStaysUsableUntilReleased) {
   const ObjectHandle old_version = held(1, 10);
   ObjectInfo newer = info(1, 20);
   newer.id.generation = 2;
-  const ObjectHandle new_version = catalog.insert(now, key(1), newer, 0);
+  const ObjectHandle new_version = catalog.insert(now, key(1), newer, "");
   EXPECT_NE(old_version, new_version);
   EXPECT_EQ(catalog.info(old_version).size_bytes, 10u);
   EXPECT_EQ(catalog.find_path(now, key(1)), new_version);
@@ -65,12 +65,12 @@ TEST_F(CatalogTest, AnOldVersionStaysUsableUntilReleased) {
 
 TEST_F(CatalogTest, FullOfObjectsInUseRefusesAnother) {
   for (uint32_t i = 0; i < 4; ++i) (void)held(i, 10);
-  EXPECT_TRUE(catalog.insert(now, key(9), info(9, 10), 0).is_none());
+  EXPECT_TRUE(catalog.insert(now, key(9), info(9, 10), "").is_none());
 }
 
 TEST_F(CatalogTest, AnUnusedObjectGivesWay) {
-  for (uint32_t i = 0; i < 4; ++i) (void)catalog.insert(now, key(i), info(i, 10), 0);
-  EXPECT_FALSE(catalog.insert(now, key(9), info(9, 10), 0).is_none());
+  for (uint32_t i = 0; i < 4; ++i) (void)catalog.insert(now, key(i), info(i, 10), "");
+  EXPECT_FALSE(catalog.insert(now, key(9), info(9, 10), "").is_none());
   EXPECT_TRUE(catalog.find_path(now, key(0)).is_none());
 }
 
