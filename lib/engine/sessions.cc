@@ -152,13 +152,13 @@ void Sessions::handle_deadline(Instant now, uint32_t index) {
     // Waiting for the Store, or still sending: TCP's user timeout judges a stalled reader.
     set_deadline(index, now + config_.idle_timeout);
   } else if (in_request) {
-    counters_.add(Counter::http_request_timeouts);
+    counters_.add(Counter::session_request_timeouts);
     if (tcp_.spans_free(connection) >= spans_per_response && slots_.available() > 0) {
       (void)respond_error(connection, http::Status::request_timeout, {});
     }
     finish(now, connection);
   } else {
-    counters_.add(Counter::http_idle_timeouts);
+    counters_.add(Counter::session_idle_timeouts);
     finish(now, connection);
   }
 }
@@ -210,7 +210,7 @@ size_t Sessions::run_requests(Instant now, ConnectionIndex connection, std::stri
       if (session.body.state() == http::DrainState::more) break;
     }
     if (session.body.state() == http::DrainState::failed) {
-      counters_.add(Counter::http_bodies_failed);
+      counters_.add(Counter::http_body_failed);
       finish(now, connection);  // its response went out already; where the next request is, nobody knows
       break;
     }
@@ -230,6 +230,7 @@ size_t Sessions::run_requests(Instant now, ConnectionIndex connection, std::stri
                               {.is_head = parsed.is_head});
     } else {
       outcome = respond(now, connection, request, answer);
+      if (outcome != Outcome::wait) counters_.add(Counter::http_requests);
     }
     session.progress = {};
     session.partial = false;
@@ -240,7 +241,6 @@ size_t Sessions::run_requests(Instant now, ConnectionIndex connection, std::stri
       finish(now, connection);
       break;
     }
-    counters_.add(Counter::http_requests);
     session.body = http::BodyDrain(request, http::body_drain_max_bytes);
     set_deadline(index, now + config_.idle_timeout);
   }
@@ -288,7 +288,7 @@ Sessions::Outcome Sessions::respond_path(Instant now, ConnectionIndex connection
 
   if (answer == nullptr || !(answer->key == key)) {
     if (!lookups_.ask(key, path, connection.value())) {
-      counters_.add(Counter::http_lookups_refused);
+      counters_.add(Counter::session_lookups_refused);
       return respond_error(connection, http::Status::service_unavailable, options);
     }
     sessions_[connection.value()].state = State::waiting_lookup;
@@ -315,7 +315,7 @@ Sessions::Outcome Sessions::wait_for_slot(ConnectionIndex connection) {
   const uint32_t index = connection.value();
   Session& session = sessions_[index];
   session.state = State::waiting_slot;
-  counters_.add(Counter::http_slot_waits);
+  counters_.add(Counter::session_slot_waits);
   if (!session.queued) {
     session.queued = true;
     const bool pushed = slot_queue_.push(index);

@@ -115,7 +115,12 @@
   ROW(http_body_failed, "requests", "request content malformed or too long: connection closed")
 
 #define SLUICE_COUNTERS_ENGINE(ROW) \
-  ROW(engine_body_bytes, "bytes", "response body bytes acknowledged by clients") \
+  ROW(engine_responses_cut, "responses", "connections reset because the content could be read no more (file changed, disk error)") \
+  ROW(engine_drop_reply_unresolved, "segments", "replies without a connection dropped: link address of the peer not known yet") \
+  ROW(session_idle_timeouts, "connections", "connections closed: no request for the idle time-out") \
+  ROW(session_request_timeouts, "requests", "connections closed with 408: a request took longer than the time-out") \
+  ROW(session_slot_waits, "requests", "requests that waited for a free head slot") \
+  ROW(session_lookups_refused, "requests", "requests answered 503: too many paths being looked up") \
   ROW(catalog_pieces_missed, "pieces", "pieces that a response needed and that were not in the arena") \
   ROW(catalog_pieces_prefetched, "pieces", "pieces asked for by read-ahead") \
   ROW(catalog_leases_revoked, "leases", "pieces taken from a connection in the middle of sending them")

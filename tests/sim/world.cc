@@ -1,0 +1,197 @@
+#include "world.h"
+
+#include <algorithm>
+
+#include "wire/checksum.h"
+#include "wire/segmentation.h"
+
+namespace sluice::sim {
+namespace {
+
+HostAddress host(bool ipv6, uint8_t last) {
+  HostAddress address;
+  address.is_ipv6 = ipv6;
+  address.mac = {2, 0, 0, 0, 0, last};
+  if (ipv6) {
+    address.ip[0] = 0xfd;
+  } else {
+    address.ip[12] = 10;
+  }
+  address.ip[15] = last;
+  return address;
+}
+
+inet::Address inet_address(const HostAddress& address) {
+  const auto* bytes = reinterpret_cast<const std::byte*>(address.ip.data());
+  return address.is_ipv6 ? inet::Address::v6(bytes) : inet::Address::v4(load_be32(bytes + 12));
+}
+
+engine::Config engine_config(const WorldOptions& options, const HostAddress& self,
+                             const http::MediaTypes& media_types) {
+  engine::Config config;
+  for (size_t i = 0; i < 6; ++i) config.inet.mac.bytes[i] = static_cast<std::byte>(self.mac[i]);
+  config.inet.mtu = options.mtu;
+  (void)config.inet.addresses.push_back({inet_address(self), self.is_ipv6 ? uint8_t{64} : uint8_t{24}});
+  config.inet.key = {options.seed, 1};
+  config.tcp.max_connections = options.connections_max;
+  config.tcp.max_half_open = options.connections_max;
+  config.tcp.time_wait_max = 64;
+  config.tcp.receive_buffers = options.connections_max;
+  config.tcp.send_queues = options.connections_max;
+  config.tcp.mtu = options.mtu;
+  config.tcp.key = {options.seed, 2};
+  config.catalog.objects_max = 64;
+  config.catalog.pieces_max = options.connections_max + 64;
+  config.catalog.readahead_pieces = 1;
+  config.catalog.fresh_for = 1_s;
+  config.session.lookups_max = 16;
+  config.session.path_key = {options.seed, 3};
+  config.session.media_types = &media_types;
+  return config;
+}
+
+}  // namespace
+
+World::World(const WorldOptions& options)
+    : options_(options),
+      prng_(options.seed),
+      client_address_(host(options.ipv6, 2)),
+      server_address_(host(options.ipv6, 1)),
+      memory_(size_t{options.chunk_count} * options.chunk_bytes +
+              size_t{options.head_slots} * content::head_slot_bytes),
+      arena_{.chunks = memory_.data(),
+             .chunk_count = options.chunk_count,
+             .chunk_bytes = options.chunk_bytes,
+             .head_slots = memory_.data() + size_t{options.chunk_count} * options.chunk_bytes,
+             .head_slot_count = options.head_slots},
+      content_(arena_),
+      counters_(std::make_unique<stats::Counters>()),
+      pins_(std::make_unique<content::ChunkPins>(options.chunk_count, options.head_slots)),
+      media_types_(std::make_unique<http::MediaTypes>("text/html html\n")),
+      engine_(std::make_unique<engine::Engine>(
+          engine_config(options, server_address_, *media_types_), arena_, *pins_, *counters_)) {
+  engine_->set_wall_clock({1'700'000'100'000'000'000});
+}
+
+ReferenceClient& World::connect(const ClientOptions& options) {
+  const auto port = static_cast<uint16_t>(20'000 + clients_.size());
+  // Initial sequence numbers close to the wrap.
+  const auto sequence = static_cast<uint32_t>(0xffff'ff00u + prng_.below(512));
+  clients_.push_back(std::make_unique<ReferenceClient>(client_address_, server_address_, port, 80,
+                                                       sequence, options));
+  clients_.back()->connect(now_ns_);
+  pump_clients();
+  return *clients_.back();
+}
+
+void World::deliver_later(Frame frame, bool to_server) {
+  const LinkOptions& link = options_.link;
+  if (prng_.chance(link.loss_per_10000, 10'000)) return;
+  int64_t at = now_ns_ + link.delay_ns;
+  if (!to_server && link.bytes_per_second > 0) {
+    const auto serial = static_cast<int64_t>(frame.size() * 1'000'000'000 / link.bytes_per_second);
+    line_free_at_ns_ = std::max(line_free_at_ns_, now_ns_);
+    if ((line_free_at_ns_ - now_ns_) / std::max<int64_t>(serial, 1) > link.queue_frames) return;
+    line_free_at_ns_ += serial;
+    at = line_free_at_ns_ + link.delay_ns;
+  }
+  if (prng_.chance(link.reorder_per_10000, 10'000)) at += 4 * link.delay_ns;
+  if (prng_.chance(link.corrupt_per_10000, 10'000)) {
+    frame[prng_.below(frame.size())] ^= static_cast<uint8_t>(1u << prng_.below(8));
+  }
+  if (prng_.chance(link.duplicate_per_10000, 10'000)) {
+    flying_.emplace(at + link.delay_ns, Flying{frame, to_server});
+  }
+  flying_.emplace(at, Flying{std::move(frame), to_server});
+}
+
+void World::arrive(const Frame& frame, bool to_server) {
+  if (to_server) {
+    engine_->handle_frame(instant(),
+                          {.bytes = {reinterpret_cast<const std::byte*>(frame.data()), frame.size()}});
+    return;
+  }
+  Frame reply;
+  if (answer_neighbor(client_address_, frame, reply)) {
+    deliver_later(std::move(reply), true);
+    return;
+  }
+  bool taken = false;
+  for (const auto& client : clients_) {
+    const uint64_t before = client->segments_received();
+    client->handle_frame(now_ns_, frame);
+    taken = taken || client->segments_received() != before;
+  }
+  if (!taken && strays_.size() < 1000) strays_.push_back(frame);
+}
+
+void World::pump_clients() {
+  for (const auto& client : clients_) {
+    for (Frame frame; client->poll_frame(frame);) deliver_later(std::move(frame), true);
+  }
+}
+
+void World::emit(const wire::TxFrame& frame) {
+  std::vector<std::byte> payload;
+  for (const content::Extent& extent : frame.payload) {
+    pins_->pin(extent.chunk);
+    const MutableBytes bytes = arena_.bytes(extent);
+    payload.insert(payload.end(), bytes.begin(), bytes.end());
+  }
+  const wire::Train train(frame);
+  for (uint32_t i = 0; i < train.frame_count(); ++i) {
+    const wire::PayloadRange range = train.payload(i);
+    const Bytes part = Bytes(payload).subspan(range.offset_bytes, range.length_bytes);
+    std::array<std::byte, wire::TxFrame::header_capacity> header;
+    const size_t length = train.emit(i, wire::sum_bytes(part), header);
+    Frame out(length + part.size());
+    std::memcpy(out.data(), header.data(), length);
+    if (!part.empty()) std::memcpy(out.data() + length, part.data(), part.size());
+    ++frames_sent_;
+    deliver_later(std::move(out), false);
+  }
+  for (const content::Extent& extent : frame.payload) pins_->unpin(extent.chunk);
+}
+
+// One turn of a worker's loop.
+void World::turn() {
+  for (content::ToWorker message; content_.poll(message);) {
+    engine_->handle_message(instant(), message);
+  }
+  engine_->handle_timeout(instant());
+  wire::TxFrame frame;
+  while (engine_->poll_frame(instant(), frame)) emit(frame);
+  for (content::ToStore message; engine_->poll_message(message);) {
+    asked_.emplace(now_ns_ + options_.content_delay_ns, message);
+  }
+}
+
+void World::step(int64_t end_ns) {
+  pump_clients();
+  turn();
+  int64_t next = std::min(end_ns, engine_->next_timeout().ns());
+  if (!flying_.empty()) next = std::min(next, flying_.begin()->first);
+  if (!asked_.empty()) next = std::min(next, asked_.begin()->first);
+  for (const auto& client : clients_) next = std::min(next, client->next_timeout_ns());
+  now_ns_ = std::max(now_ns_ + 1, next);
+  while (!asked_.empty() && asked_.begin()->first <= now_ns_) {
+    content_.handle(asked_.begin()->second);
+    asked_.erase(asked_.begin());
+  }
+  while (!flying_.empty() && flying_.begin()->first <= now_ns_) {
+    const Flying flying = std::move(flying_.begin()->second);
+    flying_.erase(flying_.begin());
+    arrive(flying.frame, flying.to_server);
+  }
+  for (const auto& client : clients_) client->handle_timeout(now_ns_);
+}
+
+std::string World::violations() const {
+  std::string all;
+  for (const auto& client : clients_) {
+    for (const std::string& violation : client->violations()) all += violation + "\n";
+  }
+  return all;
+}
+
+}  // namespace sluice::sim

@@ -1,0 +1,112 @@
+// World: one engine and any number of reference clients, on one simulated link, under one virtual clock and one
+// seed. A run is a function of its options: a failing seed replays exactly.
+//
+// The link delays, loses, reorders, duplicates and corrupts frames in both directions. What the engine sends is cut
+// into frames by wire/segmentation.h with checksums complete, pinned while "in the NIC", and judged by the clients.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/prng.h"
+#include "content_source.h"
+#include "engine/engine.h"
+#include "reference_client.h"
+
+namespace sluice::sim {
+
+struct LinkOptions {
+  int64_t delay_ns = 100'000;
+  uint32_t loss_per_10000 = 0;
+  uint32_t reorder_per_10000 = 0;  // delayed by four more delays
+  uint32_t duplicate_per_10000 = 0;
+  uint32_t corrupt_per_10000 = 0;
+  uint64_t bytes_per_second = 0;  // 0: no limit; server to client only
+  uint32_t queue_frames = 1000;   // tail drop in front of the limit
+};
+
+struct WorldOptions {
+  uint64_t seed = 1;
+  bool ipv6 = false;
+  uint16_t mtu = 1500;
+  uint32_t chunk_count = 16;
+  uint32_t chunk_bytes = 64 * 1024;
+  uint32_t head_slots = 64;
+  uint32_t connections_max = 64;
+  LinkOptions link;
+  int64_t content_delay_ns = 50'000;
+};
+
+class World {
+ public:
+  explicit World(const WorldOptions& options);
+
+  [[nodiscard]] ContentSource& content() { return content_; }
+  [[nodiscard]] engine::Engine& engine() { return *engine_; }
+  [[nodiscard]] stats::Counters& counters() { return *counters_; }
+  [[nodiscard]] const content::ChunkPins& pins() const { return *pins_; }
+  [[nodiscard]] int64_t now_ns() const { return now_ns_; }
+
+  /// A client that has sent its SYN.
+  ReferenceClient& connect(const ClientOptions& options = {});
+  /// A raw frame from the client's side of the link.
+  void inject(Frame frame) { deliver_later(std::move(frame), true); }
+
+  /// Runs until `done()` or until `limit_ns` of virtual time have passed. Returns whether done.
+  template <typename Done>
+  bool run_until(Done done, int64_t limit_ns = 60'000'000'000) {
+    const int64_t end = now_ns_ + limit_ns;
+    while (!done()) {
+      if (now_ns_ >= end) return false;
+      step(end);
+    }
+    return true;
+  }
+  void run_for(int64_t ns) {
+    run_until([] { return false; }, ns);
+  }
+
+  /// Frames that left the engine but were for no client (ARP, ICMP, RST to strangers); newest last.
+  [[nodiscard]] const std::vector<Frame>& strays() const { return strays_; }
+  [[nodiscard]] uint64_t frames_sent() const { return frames_sent_; }
+  [[nodiscard]] const HostAddress& client_address() const { return client_address_; }
+  [[nodiscard]] const HostAddress& server_address() const { return server_address_; }
+  /// All violations of all clients, joined.
+  [[nodiscard]] std::string violations() const;
+
+ private:
+  void step(int64_t end_ns);
+  void turn();
+  void emit(const wire::TxFrame& frame);
+  void deliver_later(Frame frame, bool to_server);
+  void arrive(const Frame& frame, bool to_server);
+  void pump_clients();
+  [[nodiscard]] Instant instant() const { return Instant::from_ns(now_ns_); }
+
+  WorldOptions options_;
+  Prng prng_;
+  int64_t now_ns_ = 1'000'000'000;
+  HostAddress client_address_, server_address_;
+  std::vector<std::byte> memory_;
+  content::ArenaView arena_;
+  ContentSource content_;
+  std::unique_ptr<stats::Counters> counters_;
+  std::unique_ptr<content::ChunkPins> pins_;
+  std::unique_ptr<http::MediaTypes> media_types_;
+  std::unique_ptr<engine::Engine> engine_;
+  std::vector<std::unique_ptr<ReferenceClient>> clients_;
+  struct Flying {
+    Frame frame;
+    bool to_server = false;
+  };
+  std::multimap<int64_t, Flying> flying_;
+  std::multimap<int64_t, content::ToStore> asked_;
+  int64_t line_free_at_ns_ = 0;
+  std::vector<Frame> strays_;
+  uint64_t frames_sent_ = 0;
+};
+
+}  // namespace sluice::sim
