@@ -35,6 +35,8 @@ class HeadSlots {
 
   [[nodiscard]] uint32_t available() const { return free_.available(); }
   [[nodiscard]] uint32_t in_use() const { return free_.in_use(); }
+  /// Bytes reserved at construction, for the budget; the slots themselves are the arena's.
+  [[nodiscard]] static uint64_t memory_bytes(uint32_t slots) { return uint64_t{slots} * 4; }
 
  private:
   ArenaView arena_;

@@ -1,6 +1,8 @@
 #include "engine/engine.h"
 
+#include <algorithm>
 #include <cstring>
+#include <variant>
 
 namespace sluice::engine {
 namespace {
@@ -23,11 +25,12 @@ Engine::Engine(const Config& config, const content::ArenaView& arena, content::C
       counters_(counters),
       slots_(arena, pins),
       catalog_(catalog_limits(config, arena), pins, counters),
-      inet_(config.inet, slots_, counters),
+      inet_(config.inet, slots_, pins, counters),
       tcp_(config.tcp, catalog_, pins, counters),
       sessions_(config.session, config.tcp.max_connections, tcp_, catalog_, slots_, counters) {}
 
-// Input ---------------------------------------------------------------------------------------------
+// Input
+// ---------------------------------------------------------------------------------------------
 
 void Engine::handle_frame(Instant now, const wire::RxFrame& frame) {
   const inet::Delivery delivery = inet_.handle_frame(now, frame);
@@ -95,7 +98,8 @@ void Engine::handle_woken(Instant now) {
   handle_events(now);
 }
 
-// Output --------------------------------------------------------------------------------------------
+// Output
+// --------------------------------------------------------------------------------------------
 
 void Engine::emit(const inet::PathRef& path, const tcp::Flow& flow, const tcp::SegmentOut& segment,
                   wire::TxFrame& out) {
@@ -173,7 +177,8 @@ Instant Engine::next_timeout() const {
   return std::min({inet_.next_timeout(), tcp_.next_timeout(), sessions_.next_timeout()});
 }
 
-// Control -------------------------------------------------------------------------------------------
+// Control
+// -------------------------------------------------------------------------------------------
 
 void Engine::begin_drain(Instant now) {
   tcp_.set_accepting(false);
@@ -186,6 +191,27 @@ void Engine::abort_all(Instant now) {
     if (tcp_.is_open(tcp::ConnectionIndex(i))) tcp_.abort(now, tcp::ConnectionIndex(i));
   }
   handle_events(now);
+}
+
+Snapshot Engine::snapshot() const {
+  const tcp::Usage usage = tcp_.usage();
+  return {.connections = usage.connections,
+          .half_open = usage.half_open,
+          .time_wait = usage.time_wait,
+          .send_queues = usage.send_queues,
+          .receive_buffers = usage.receive_buffers,
+          .pins = pins_.total(),
+          .head_slots_in_use = slots_.in_use(),
+          .objects_in_use = catalog_.objects_in_use(),
+          .lookups_open = sessions_.lookups_open(),
+          .neighbors = inet_.neighbor_count()};
+}
+
+uint64_t Engine::memory_bytes(const Config& config, const content::ArenaView& arena) {
+  return inet::Inet::memory_bytes(config.inet) + tcp::Stack::memory_bytes(config.tcp) +
+         content::Catalog::memory_bytes(catalog_limits(config, arena)) +
+         Sessions::memory_bytes(config.session, config.tcp.max_connections) +
+         content::HeadSlots::memory_bytes(arena.head_slot_count);
 }
 
 }  // namespace sluice::engine

@@ -1,17 +1,18 @@
-// Engine: one worker's whole world on one port: addresses, neighbours, TCP connections, HTTP sessions and what
-// it knows of content. Pure: frames, messages and time go in; frames, messages and the next timeout come out.
+// Engine: one worker's whole world on one port: addresses, neighbours, TCP connections, HTTP
+// sessions and what it knows of content. Pure: frames, messages and time go in; frames, messages
+// and the next timeout come out.
 //
 // A turn of the loop that drives it:
 //
 //   for each received frame      handle_frame(now, frame)
 //   for each message from Store  handle_message(now, message)
 //   handle_timeout(now)                               also notices what the NIC has let go of
-//   while there is room          poll_frame(now, out)  -> pin its extents, send it, unpin on completion
-//   while there is room          poll_message(out)     -> to the Store
-//   sleep, if idle, until next_timeout() at the latest
+//   while there is room          poll_frame(now, out)  -> pin its extents, send it, unpin on
+//   completion while there is room          poll_message(out)     -> to the Store sleep, if idle,
+//   until next_timeout() at the latest
 //
-// One thread. After construction nothing is allocated. The same calls with the same arguments give the same
-// outputs: a run can be replayed.
+// One thread. After construction nothing is allocated. The same calls with the same arguments give
+// the same outputs: a run can be replayed.
 #pragma once
 
 #include <cstdint>
@@ -43,10 +44,13 @@ struct Snapshot {
   uint64_t connections = 0;
   uint64_t half_open = 0;
   uint64_t time_wait = 0;
+  uint64_t send_queues = 0;
+  uint64_t receive_buffers = 0;
   uint64_t pins = 0;
   uint64_t head_slots_in_use = 0;
   uint64_t objects_in_use = 0;
   uint64_t lookups_open = 0;
+  uint64_t neighbors = 0;
 };
 
 class Engine {
@@ -58,8 +62,8 @@ class Engine {
   void handle_frame(Instant now, const wire::RxFrame& frame);
   void handle_message(Instant now, const content::ToWorker& message);
   void handle_timeout(Instant now);
-  /// Returns false when nothing may be sent now. The frame's extents are to be pinned before the next call of any
-  /// other member, and unpinned when the device is done with them.
+  /// Returns false when nothing may be sent now. The frame's extents are to be pinned before the
+  /// next call of any other member, and unpinned when the device is done with them.
   [[nodiscard]] bool poll_frame(Instant now, wire::TxFrame& out);
   [[nodiscard]] bool poll_message(content::ToStore& out);
   [[nodiscard]] Instant next_timeout() const;
@@ -76,6 +80,8 @@ class Engine {
   void abort_all(Instant now);
 
   [[nodiscard]] Snapshot snapshot() const;
+  /// Bytes that an engine reserves at construction, arena and pins apart: for the budget.
+  [[nodiscard]] static uint64_t memory_bytes(const Config& config, const content::ArenaView& arena);
   [[nodiscard]] const tcp::Stack& tcp() const { return tcp_; }
   [[nodiscard]] const inet::Inet& inet() const { return inet_; }
 

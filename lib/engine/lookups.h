@@ -1,7 +1,8 @@
-// Lookups: the paths that an engine has asked the Store about, each once, and who waits for the answer.
+// Lookups: the paths that an engine has asked the Store about, each once, and who waits for the
+// answer.
 //
-// A ticket owns the path's memory until the Store has answered, as content/message.h requires. Waiters are
-// connection numbers; each waits for at most one ticket.
+// A ticket owns the path's memory until the Store has answered, as content/message.h requires.
+// Waiters are connection numbers; each waits for at most one ticket.
 #pragma once
 
 #include <array>
@@ -26,9 +27,9 @@ class Lookups {
 
   Lookups(uint32_t tickets, uint32_t waiters);
 
-  /// Makes `waiter` wait for the answer to `path`; joins a lookup of the same path that is under way.
-  /// Returns false, and changes nothing, when all tickets are out.
-  /// Requires: path.size() <= path_max_bytes, and `waiter` waits for nothing.
+  /// Makes `waiter` wait for the answer to `path`; joins a lookup of the same path that is under
+  /// way. Returns false, and changes nothing, when all tickets are out. Requires: path.size() <=
+  /// path_max_bytes, and `waiter` waits for nothing.
   [[nodiscard]] bool ask(const SipDigest& key, std::string_view path, uint32_t waiter);
   void cancel(uint32_t waiter);
   [[nodiscard]] bool is_waiting(uint32_t waiter) const { return waiters_[waiter].ticket != none; }

@@ -21,15 +21,13 @@ constexpr std::string_view index_name = "index.html";
 static_assert(http::emit_max_bytes == content::head_slot_bytes);
 
 http::HeadBuffer head_of(const content::HeadSlots& slots, ChunkIndex slot) {
-  return http::HeadBuffer(reinterpret_cast<char*>(slots.bytes(slot).data()),
-                          http::emit_max_bytes);
+  return http::HeadBuffer(reinterpret_cast<char*>(slots.bytes(slot).data()), http::emit_max_bytes);
 }
 
 }  // namespace
 
 Sessions::Sessions(const SessionConfig& config, uint32_t connections_max, tcp::Stack& tcp,
-                   content::Catalog& catalog, content::HeadSlots& slots,
-                   stats::Counters& counters)
+                   content::Catalog& catalog, content::HeadSlots& slots, stats::Counters& counters)
     : config_(config),
       tcp_(tcp),
       catalog_(catalog),
@@ -40,7 +38,8 @@ Sessions::Sessions(const SessionConfig& config, uint32_t connections_max, tcp::S
       lookups_(config.lookups_max, connections_max),
       slot_queue_(connections_max) {}
 
-// Life ----------------------------------------------------------------------------------------------
+// Life
+// ----------------------------------------------------------------------------------------------
 
 // Timers are lazy: a later deadline is only noted, and taken up when the earlier one fires.
 void Sessions::set_deadline(uint32_t index, Instant deadline) {
@@ -94,7 +93,8 @@ void Sessions::handle_received(Instant now, const tcp::Received& received) {
   } else {
     // A request that is being answered stays where it is; after the last one, all is swallowed.
     const bool swallow = session.state == State::lingering;
-    tcp_.consume(received.connection, swallow ? static_cast<uint32_t>(received.readable.size()) : 0);
+    tcp_.consume(received.connection,
+                 swallow ? static_cast<uint32_t>(received.readable.size()) : 0);
   }
 }
 
@@ -169,13 +169,14 @@ void Sessions::begin_drain(Instant now) {
     const Session& session = sessions_[index];
     const ConnectionIndex connection(index);
     if (session.state != State::reading || session.partial) continue;
-    // The response that is still being sent did not say so, but it ends the connection all the same.
+    // The response that is still being sent did not say so, but it ends the connection all the
+    // same.
     finish(now, connection);
   }
 }
 
-// No more requests on this connection: FIN behind what is queued, then swallow what still comes. From here on
-// TCP's own timers watch over it.
+// No more requests on this connection: FIN behind what is queued, then swallow what still comes.
+// From here on TCP's own timers watch over it.
 void Sessions::finish(Instant now, ConnectionIndex connection) {
   Session& session = sessions_[connection.value()];
   session.state = State::lingering;
@@ -184,7 +185,8 @@ void Sessions::finish(Instant now, ConnectionIndex connection) {
   tcp_.close(now, connection);
 }
 
-// Requests ------------------------------------------------------------------------------------------
+// Requests
+// ------------------------------------------------------------------------------------------
 
 void Sessions::run(Instant now, ConnectionIndex connection, Bytes readable, const Answer* answer) {
   const Session& session = sessions_[connection.value()];
@@ -211,10 +213,16 @@ size_t Sessions::run_requests(Instant now, ConnectionIndex connection, std::stri
     }
     if (session.body.state() == http::DrainState::failed) {
       counters_.add(Counter::http_body_failed);
-      finish(now, connection);  // its response went out already; where the next request is, nobody knows
+      finish(now,
+             connection);  // its response went out already; where the next request is, nobody knows
       break;
     }
-    if (rest.empty() || tcp_.spans_free(connection) < spans_per_response) break;
+    if (rest.empty()) break;
+    if (tcp_.spans_free(connection) < spans_per_response) {
+      // Its own queue is full, and an acknowledgement will tell; or the stack's are all taken.
+      if (tcp_.bytes_unacknowledged(connection) == 0) (void)wait_for_slot(connection);
+      break;
+    }
 
     http::Request request;
     const http::ParseResult parsed = http::parse_request(rest, session.progress, request);
@@ -226,8 +234,8 @@ size_t Sessions::run_requests(Instant now, ConnectionIndex connection, std::stri
     Outcome outcome;
     if (parsed.state == http::ParseState::rejected) {
       counters_.add(http::counter_of(parsed.rejection));
-      outcome = respond_error(connection, http::status_of(parsed.rejection),
-                              {.is_head = parsed.is_head});
+      outcome =
+          respond_error(connection, http::status_of(parsed.rejection), {.is_head = parsed.is_head});
     } else {
       outcome = respond(now, connection, request, answer);
       if (outcome != Outcome::wait) counters_.add(Counter::http_requests);
@@ -250,8 +258,7 @@ size_t Sessions::run_requests(Instant now, ConnectionIndex connection, std::stri
 Sessions::Outcome Sessions::respond(Instant now, ConnectionIndex connection,
                                     const http::Request& request, const Answer* answer) {
   const http::MethodPlan plan = http::plan_method(request);
-  const http::AnswerOptions options =
-      http::answer_options(request, plan.keep_alive && !draining_);
+  const http::AnswerOptions options = http::answer_options(request, plan.keep_alive && !draining_);
   switch (plan.action) {
     case http::MethodAction::serve:
       return respond_path(now, connection, request, options, answer);
@@ -353,9 +360,8 @@ Sessions::Outcome Sessions::respond_redirect(ConnectionIndex connection,
   return send_head(connection, slot, redirected.bytes, options.keep_alive);
 }
 
-Sessions::Outcome Sessions::respond_object(ConnectionIndex connection,
-                                           const http::Request& request, ObjectHandle object,
-                                           bool keep_alive) {
+Sessions::Outcome Sessions::respond_object(ConnectionIndex connection, const http::Request& request,
+                                           ObjectHandle object, bool keep_alive) {
   const ChunkIndex slot = slots_.take();
   if (slot.is_none()) return wait_for_slot(connection);
   const content::ObjectInfo& info = catalog_.info(object);

@@ -1,18 +1,20 @@
 // Sessions: HTTP/1.1 over the connections of one tcp::Stack.
 //
-// A session keeps no bytes. A request is parsed where it lies, in the borrowed frame or in the connection's
-// receive buffer. When the Store has to be asked first, the request stays in the receive buffer, unconsumed,
-// and is parsed again when the answer has come: the path of a hit is the only path.
+// A session keeps no bytes. A request is parsed where it lies, in the borrowed frame or in the
+// connection's receive buffer. When the Store has to be asked first, the request stays in the
+// receive buffer, unconsumed, and is parsed again when the answer has come: the path of a hit is
+// the only path.
 //
 //              request whole            path known
-//   reading  ------------------>  responding ---------> reading (next request), or lingering if it is the last
+//   reading  ------------------>  responding ---------> reading (next request), or lingering if it
+//   is the last
 //              |      ^                |
 //              |      | answer         | path unknown, or no head slot free
 //              |      +-- waiting <----+
 //              +-- draining a request body --> reading
 //
-// lingering: our FIN follows the last response; what the client still sends is swallowed, so that no RST
-// destroys the response on its way (RFC 9112 section 9.6).
+// lingering: our FIN follows the last response; what the client still sends is swallowed, so that
+// no RST destroys the response on its way (RFC 9112 section 9.6).
 #pragma once
 
 #include <cstdint>
@@ -41,18 +43,17 @@
 namespace sluice::engine {
 
 struct SessionConfig {
-  uint32_t lookups_max = 1024;           // paths asked of the Store at a time
-  Duration request_timeout = 30_s;       // from a request's first byte to its last; then 408
-  Duration idle_timeout = 65_s;          // between requests
-  SipKey path_key;                       // secret
+  uint32_t lookups_max = 1024;      // paths asked of the Store at a time
+  Duration request_timeout = 30_s;  // from a request's first byte to its last; then 408
+  Duration idle_timeout = 65_s;     // between requests
+  SipKey path_key;                  // secret
   const http::MediaTypes* media_types = nullptr;
 };
 
 class Sessions {
  public:
   Sessions(const SessionConfig& config, uint32_t connections_max, tcp::Stack& tcp,
-           content::Catalog& catalog, content::HeadSlots& slots,
-           stats::Counters& counters);
+           content::Catalog& catalog, content::HeadSlots& slots, stats::Counters& counters);
 
   /// Takes what handle_segment() returned, and consumes as much of it as it can.
   void handle_received(Instant now, const tcp::Received& received);

@@ -1,9 +1,11 @@
-// Fuzz target: the whole engine. The input is a list of operations; whatever they are, no ASSERT fails, and after
-// everything was reset nothing is held: no pin, no slot, no connection, no object.
+// Fuzz target: the whole engine. The input is a list of operations; whatever they are, no ASSERT
+// fails, and after everything was reset nothing is held: no pin, no slot, no connection, no object.
 //
 // An operation is one byte, and what it needs:
-//   0..99     a TCP segment from one of eight client ports: flags, small deltas to sequence and acknowledgement
-//             numbers that would be right, window, payload (a piece of an HTTP request, or raw bytes)
+//   0..99     a TCP segment from one of eight client ports: flags, small deltas to sequence and
+//   acknowledgement
+//             numbers that would be right, window, payload (a piece of an HTTP request, or raw
+//             bytes)
 //   100..139  a raw frame, as it is, checksums taken as good
 //   140..179  time passes
 //   180..219  the content source answers
@@ -78,10 +80,9 @@ class Harness {
     source_.add_file("big", 10 * chunk_bytes + 7, 2);
     source_.add_directory("d");
     // The neighbour is known from the start: an ARP reply for the client.
-    const std::array<uint8_t, 42> request = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 2,
-                                             8,    6,    0,    1,    8,    0,    6, 4, 0, 1, 2, 0,
-                                             0,    0,    0,    2,    10,   0,    0, 2, 0, 0, 0, 0,
-                                             0,    0,    10,   0,    0,    1};
+    const std::array<uint8_t, 42> request = {
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0,  0, 0, 0, 2, 8, 6, 0, 1, 8, 0,  6, 4, 0,
+        1,    2,    0,    0,    0,    0,    2, 10, 0, 0, 2, 0, 0, 0, 0, 0, 0, 10, 0, 0, 1};
     receive({request.begin(), request.end()});
   }
 
@@ -93,7 +94,9 @@ class Harness {
       const std::string raw = in.bytes(in.byte());
       receive({raw.begin(), raw.end()});
     } else if (operation < 180) {
-      const int64_t scale = operation < 150 ? 100'000 : operation < 170 ? 10'000'000 : 3'000'000'000;
+      const int64_t scale = operation < 150   ? 100'000
+                            : operation < 170 ? 10'000'000
+                                              : 3'000'000'000;
       now_ns_ += in.byte() * scale;
       engine_.handle_timeout(now());
     } else if (operation < 220) {
@@ -127,13 +130,15 @@ class Harness {
  private:
   engine::Config config() {
     engine::Config config;
-    config.inet.mac.bytes = {std::byte{2}, {}, {}, {}, {}, std::byte{1}};
+    config.inet.mac.octets = {2, 0, 0, 0, 0, 1};
     (void)config.inet.addresses.push_back({inet::Address::v4(0x0a000001), 24});
     config.tcp.max_connections = connections;
     config.tcp.max_half_open = 4;
     config.tcp.time_wait_max = 4;
     config.tcp.receive_buffers = 3;
     config.tcp.send_queues = 4;
+    config.tcp.scoreboards = 2;
+    (void)config.tcp.ports.push_back(80);
     config.catalog.objects_max = 2;
     config.catalog.pieces_max = connections + 2;
     config.catalog.readahead_pieces = 2;
@@ -146,9 +151,10 @@ class Harness {
 
   void receive(const std::vector<uint8_t>& frame) {
     // Exactly its size on the heap, so that a byte read beyond it is found.
-    engine_.handle_frame(now(), {.bytes = {reinterpret_cast<const std::byte*>(frame.data()), frame.size()},
-                                 .ip_checksum = wire::RxChecksum::good,
-                                 .l4_checksum = wire::RxChecksum::good});
+    engine_.handle_frame(now(),
+                         {.bytes = {reinterpret_cast<const std::byte*>(frame.data()), frame.size()},
+                          .ip_checksum = wire::RxChecksum::good,
+                          .l4_checksum = wire::RxChecksum::good});
   }
 
   void segment(Input& in) {
@@ -163,7 +169,8 @@ class Harness {
     if (what < 64) payload = requests[what % requests.size()];
     if (what >= 64 && what < 80) payload = in.bytes(what);
     std::string options;
-    if ((flags & 2) != 0) options = std::string("\x02\x04\x05\xb4\x04\x02\x03\x03\x07\x00\x00\x00", 12);
+    if ((flags & 2) != 0)
+      options = std::string("\x02\x04\x05\xb4\x04\x02\x03\x03\x07\x00\x00\x00", 12);
     if (what >= 200) options = in.bytes((what - 200u) / 4 * 4 % 44);
     options.resize((options.size() + 3) / 4 * 4);
 

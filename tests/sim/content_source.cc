@@ -74,8 +74,8 @@ void ContentSource::fill(const NeedPiece& need) {
     return;
   }
   const uint64_t start = uint64_t{need.piece} * arena_.chunk_bytes;
-  const auto length = static_cast<uint32_t>(
-      std::min<uint64_t>(arena_.chunk_bytes, file->info.size_bytes - start));
+  const auto length =
+      static_cast<uint32_t>(std::min<uint64_t>(arena_.chunk_bytes, file->info.size_bytes - start));
   if (held != held_.end()) {
     outbox_.push_back(PieceReady{need.object, need.piece, {held->chunk, 0, length}});
     return;

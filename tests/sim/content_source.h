@@ -1,8 +1,9 @@
-// ContentSource: answers an engine's messages in place of Store and disk, from patterns made on the fly.
+// ContentSource: answers an engine's messages in place of Store and disk, from patterns made on the
+// fly.
 //
-// For tests and benchmarks of the engine alone; the whole of engine, Store and disk is simulated in world.h's
-// other users. It keeps the message protocol (content/message.h), recycles chunks through Retire and
-// Retired, and can be told to fail, to be slow, or to change a file.
+// For tests and benchmarks of the engine alone; the whole of engine, Store and disk is simulated in
+// world.h's other users. It keeps the message protocol (content/message.h), recycles chunks through
+// Retire and Retired, and can be told to fail, to be slow, or to change a file.
 #pragma once
 
 #include <cstdint>

@@ -8,7 +8,9 @@ namespace {
 
 constexpr uint8_t fin = 1, syn = 2, rst = 4, psh = 8, ack = 16;
 
-uint16_t get16(const uint8_t* p) { return static_cast<uint16_t>(p[0] << 8 | p[1]); }
+uint16_t get16(const uint8_t* p) {
+  return static_cast<uint16_t>(p[0] << 8 | p[1]);
+}
 uint32_t get32(const uint8_t* p) {
   return uint32_t{get16(p)} << 16 | get16(p + 2);
 }
@@ -40,7 +42,9 @@ uint16_t transport_checksum(const uint8_t* ip, bool is_ipv6, uint8_t protocol, c
   return finish(sum16(l4, l4_bytes, sum));
 }
 
-bool after(uint32_t a, uint32_t b) { return static_cast<int32_t>(a - b) > 0; }
+bool after(uint32_t a, uint32_t b) {
+  return static_cast<int32_t>(a - b) > 0;
+}
 
 struct Parsed {
   const uint8_t* ip = nullptr;
@@ -178,7 +182,9 @@ void ReferenceClient::emit(uint8_t flags, uint32_t sequence, std::string_view pa
   outbox_.push_back(std::move(frame));
 }
 
-void ReferenceClient::arm(int64_t now_ns) { retransmit_at_ns_ = now_ns + options_.retransmit_ns; }
+void ReferenceClient::arm(int64_t now_ns) {
+  retransmit_at_ns_ = now_ns + options_.retransmit_ns;
+}
 
 void ReferenceClient::connect(int64_t now_ns) {
   now_ns_ = now_ns;
@@ -316,7 +322,8 @@ void ReferenceClient::handle_frame(int64_t now_ns, const Frame& frame) {
   }
   (void)scale;
 
-  if (state_ == ClientState::closed || state_ == ClientState::reset || state_ == ClientState::done) {
+  if (state_ == ClientState::closed || state_ == ClientState::reset ||
+      state_ == ClientState::done) {
     if (state_ == ClientState::done && (flags & fin) != 0) send_ack();
     return;
   }
@@ -421,7 +428,9 @@ void ReferenceClient::handle_timeout(int64_t now_ns) {
   arm(now_ns);
 }
 
-int64_t ReferenceClient::next_timeout_ns() const { return std::min(retransmit_at_ns_, ack_at_ns_); }
+int64_t ReferenceClient::next_timeout_ns() const {
+  return std::min(retransmit_at_ns_, ack_at_ns_);
+}
 
 bool ReferenceClient::poll_frame(Frame& out) {
   if (outbox_.empty()) return false;

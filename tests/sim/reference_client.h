@@ -1,9 +1,10 @@
-// ReferenceClient: a small TCP client over raw Ethernet frames, written without any of lib/, so that both
-// sides of a simulation do not share a mistake. It is the judge of what an engine puts on the wire: every
-// header, length and checksum is verified, and a violation is recorded.
+// ReferenceClient: a small TCP client over raw Ethernet frames, written without any of lib/, so
+// that both sides of a simulation do not share a mistake. It is the judge of what an engine puts on
+// the wire: every header, length and checksum is verified, and a violation is recorded.
 //
-// It keeps up to the whole received stream in memory, acknowledges every second segment, offers SACK and timestamps if
-// asked to, retransmits what it sent on a fixed timer. No congestion control: it sends little.
+// It keeps up to the whole received stream in memory, acknowledges every second segment, offers
+// SACK and timestamps if asked to, retransmits what it sent on a fixed timer. No congestion
+// control: it sends little.
 #pragma once
 
 #include <array>
@@ -112,7 +113,8 @@ class ReferenceClient {
   std::vector<std::string> violations_;
 };
 
-/// Answers ARP requests and neighbour solicitations for `self`. Returns true and fills `reply` if `frame` was one.
+/// Answers ARP requests and neighbour solicitations for `self`. Returns true and fills `reply` if
+/// `frame` was one.
 [[nodiscard]] bool answer_neighbor(const HostAddress& self, const Frame& frame, Frame& reply);
 
 }  // namespace sluice::sim

@@ -29,9 +29,10 @@ inet::Address inet_address(const HostAddress& address) {
 engine::Config engine_config(const WorldOptions& options, const HostAddress& self,
                              const http::MediaTypes& media_types) {
   engine::Config config;
-  for (size_t i = 0; i < 6; ++i) config.inet.mac.bytes[i] = static_cast<std::byte>(self.mac[i]);
+  config.inet.mac.octets = self.mac;
   config.inet.mtu = options.mtu;
-  (void)config.inet.addresses.push_back({inet_address(self), self.is_ipv6 ? uint8_t{64} : uint8_t{24}});
+  (void)config.inet.addresses.push_back(
+      {inet_address(self), self.is_ipv6 ? uint8_t{64} : uint8_t{24}});
   config.inet.key = {options.seed, 1};
   config.tcp.max_connections = options.connections_max;
   config.tcp.max_half_open = options.connections_max;
@@ -39,6 +40,7 @@ engine::Config engine_config(const WorldOptions& options, const HostAddress& sel
   config.tcp.receive_buffers = options.connections_max;
   config.tcp.send_queues = options.connections_max;
   config.tcp.mtu = options.mtu;
+  (void)config.tcp.ports.push_back(80);
   config.tcp.key = {options.seed, 2};
   config.catalog.objects_max = 64;
   config.catalog.pieces_max = options.connections_max + 64;
@@ -107,8 +109,8 @@ void World::deliver_later(Frame frame, bool to_server) {
 
 void World::arrive(const Frame& frame, bool to_server) {
   if (to_server) {
-    engine_->handle_frame(instant(),
-                          {.bytes = {reinterpret_cast<const std::byte*>(frame.data()), frame.size()}});
+    engine_->handle_frame(
+        instant(), {.bytes = {reinterpret_cast<const std::byte*>(frame.data()), frame.size()}});
     return;
   }
   Frame reply;

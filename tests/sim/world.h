@@ -1,8 +1,9 @@
-// World: one engine and any number of reference clients, on one simulated link, under one virtual clock and one
-// seed. A run is a function of its options: a failing seed replays exactly.
+// World: one engine and any number of reference clients, on one simulated link, under one virtual
+// clock and one seed. A run is a function of its options: a failing seed replays exactly.
 //
-// The link delays, loses, reorders, duplicates and corrupts frames in both directions. What the engine sends is cut
-// into frames by wire/segmentation.h with checksums complete, pinned while "in the NIC", and judged by the clients.
+// The link delays, loses, reorders, duplicates and corrupts frames in both directions. What the
+// engine sends is cut into frames by wire/segmentation.h with checksums complete, pinned while "in
+// the NIC", and judged by the clients.
 #pragma once
 
 #include <cstdint>

@@ -249,10 +249,8 @@ TEST_P(EngineTest, AStalledReaderHoldsNoChunk) {
   client.send(world.now_ns(), get("/c"));
   ASSERT_TRUE(world.run_until([&] { return body_of(client.received()).size() == 400'000; }));
   for (ReferenceClient* reader : stalled) reader->resume(world.now_ns());
-  ASSERT_TRUE(
-      world.run_until([&] { return body_of(stalled[0]->received()).size() == 400'000; }));
-  ASSERT_TRUE(
-      world.run_until([&] { return body_of(stalled[1]->received()).size() == 400'000; }));
+  ASSERT_TRUE(world.run_until([&] { return body_of(stalled[0]->received()).size() == 400'000; }));
+  ASSERT_TRUE(world.run_until([&] { return body_of(stalled[1]->received()).size() == 400'000; }));
   EXPECT_EQ(body_of(stalled[1]->received()), sim::pattern(2, 0, 400'000));
 }
 
@@ -278,11 +276,12 @@ TEST_P(EngineTest, ARequestBodyIsReadPastWithoutLosingTheNextRequest) {
   world.content().add_file("a", 10, 1);
   ReferenceClient& client = world.connect();
   const std::string body(3000, 'x');
-  client.send(world.now_ns(), get("/a", "Content-Length: 3000\r\n") + body +
-                                  get("/a", "Connection: close\r\n"));
+  client.send(world.now_ns(),
+              get("/a", "Content-Length: 3000\r\n") + body + get("/a", "Connection: close\r\n"));
   ASSERT_TRUE(world.run_until([&] { return client.peer_closed(); }));
   size_t responses = 0;
-  for (size_t at = 0; (at = client.received().find("HTTP/1.1 200", at)) != std::string::npos; ++at) {
+  for (size_t at = 0; (at = client.received().find("HTTP/1.1 200", at)) != std::string::npos;
+       ++at) {
     ++responses;
   }
   EXPECT_EQ(responses, 2u);
@@ -333,7 +332,7 @@ TEST_P(EngineTest, AllBytesArriveOverABadLink) {
 }
 
 INSTANTIATE_TEST_SUITE_P(BothFamilies, EngineTest, ::testing::Bool(),
-                         [](const auto& info) { return info.param ? "IPv6" : "IPv4"; });
+                         [](const auto& family) { return family.param ? "IPv6" : "IPv4"; });
 
 }  // namespace
 }  // namespace sluice::engine

@@ -54,7 +54,9 @@ TEST_F(LookupsTest, ATicketOutlivesThoseWhoWaited) {
   EXPECT_FALSE(lookups.is_open(message.ticket));
 }
 
-TEST_F(LookupsTest, AnUnknownTicketIsNotOpen) { EXPECT_FALSE(lookups.is_open(99)); }
+TEST_F(LookupsTest, AnUnknownTicketIsNotOpen) {
+  EXPECT_FALSE(lookups.is_open(99));
+}
 
 }  // namespace
 }  // namespace sluice::engine
