@@ -193,16 +193,18 @@ class Inet {
   [[nodiscard]] uint8_t source_for(const Address& target) const;
   [[nodiscard]] Delivery deliver_tcp(const Packet& packet, uint64_t pseudo_sum, uint8_t ecn);
   // ipv4_input.cc
-  [[nodiscard]] Delivery handle_ipv4(Instant now, Packet& packet);
-  [[nodiscard]] Delivery handle_ipv4_header_fault(wire::Ipv4Parse fault);
+  [[nodiscard]] Delivery handle_ipv4(Instant now, Packet& packet, wire::RxChecksum checksum);
+  [[nodiscard]] bool is_possible_source4(uint32_t source) const;
+  [[nodiscard]] Nothing drop_foreign4(uint32_t destination);
   [[nodiscard]] Delivery handle_icmpv4(Instant now, const Packet& packet);
   [[nodiscard]] Delivery handle_icmpv4_error(const Packet& packet, const wire::IcmpView& icmp);
   void answer_error4(Instant now, const Packet& packet, wire::IcmpEmit icmp);
   // ipv6_input.cc
   [[nodiscard]] Delivery handle_ipv6(Instant now, Packet& packet);
-  [[nodiscard]] Delivery handle_extension_fault(Instant now, const Packet& packet,
-                                                const wire::ExtensionResult& walk);
+  [[nodiscard]] Nothing handle_extension_fault(Instant now, const Packet& packet,
+                                               const wire::ExtensionResult& walk);
   [[nodiscard]] bool is_our_group(const Address& group) const;
+  [[nodiscard]] bool is_possible_source6(const Address& source) const;
   [[nodiscard]] Delivery handle_icmpv6(Instant now, const Packet& packet);
   [[nodiscard]] Delivery handle_icmpv6_error(const Packet& packet, const wire::IcmpView& icmp);
   void answer_error6(Instant now, const Packet& packet, wire::IcmpEmit icmp);
@@ -212,15 +214,20 @@ class Inet {
   [[nodiscard]] Nothing handle_solicitation(Instant now, const Packet& packet);
   [[nodiscard]] Nothing handle_advertisement(Instant now, const Packet& packet);
   [[nodiscard]] Nothing handle_router(Instant now, const Packet& packet);
-  void answer_neighbor(Instant now, const Answer& answer);
+  void answer_neighbor(Instant now, Answer& answer);
+  void handle_conflict(Instant now);
   // answers.cc
   [[nodiscard]] Nothing answer_echo(Instant now, const Packet& packet, const wire::IcmpView& icmp);
   [[nodiscard]] bool copy_to_slots(Bytes data, Answer& answer, uint16_t& sum);
   void drop_slots(Slots& slots);
   void push_answer(Answer& answer);
+  void complete_icmp(Answer& answer, uint16_t data_sum) const;
   void answer_with_quote(Instant now, Answer& answer, Bytes quote);
   void emit_answer(const Answer& answer, wire::TxFrame& out);
-  void emit_solicitation(const NeighborTable::Solicitation& question, wire::TxFrame& out);
+  void emit_icmp_frame(const Answer& answer, wire::TxFrame& out);
+  void emit_advertisement(const Answer& answer, wire::TxFrame& out);
+  [[nodiscard]] bool emit_solicitation(const NeighborTable::Solicitation& question,
+                                       wire::TxFrame& out);
   void emit_router_solicitation(wire::TxFrame& out);
   [[nodiscard]] bool poll_announcement(Instant now, wire::TxFrame& out);
   struct LinkHeader {
@@ -268,7 +275,7 @@ class Inet {
   Instant announce_at_;
   uint8_t router_questions_left_ = 0;
   Instant router_question_at_;
-  Instant defended_at_;  // RFC 5227 section 2.4
+  Instant defend_from_;  // when a conflict is next worth an announcement (RFC 5227 section 2.4)
 };
 
 }  // namespace sluice::inet
