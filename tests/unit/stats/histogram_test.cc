@@ -58,7 +58,9 @@ TEST(Histogram, SnapshotsOfSeveralWorkersAddUp) {
   EXPECT_EQ(both.quantile(1000), 10u);
 }
 
-TEST(Histogram, NothingRecorded) { EXPECT_EQ(HistogramSnapshot().quantile(500), 0u); }
+TEST(Histogram, NothingRecorded) {
+  EXPECT_EQ(HistogramSnapshot().quantile(500), 0u);
+}
 
 }  // namespace
 }  // namespace sluice::stats
