@@ -52,8 +52,10 @@ class BodyDrain {
     end_lf,
   };
 
-  void step(unsigned char byte);
-  void size_digit(unsigned char byte);
+  void step(char byte);
+  void step_in_chunk_line(char byte);
+  void step_in_trailers(char byte);
+  void expect(char byte, char expected, Part next);
   void fail() { state_ = DrainState::failed; }
 
   uint64_t left_bytes_ = 0;    // of the content, or of the current chunk

@@ -17,28 +17,30 @@ class MediaTypes {
  public:
   /// `text` is the text of a mime.types file: lines of a type and its extensions, "#" comments.
   /// Where an extension stands twice the first line counts. Malformed or overlong types are left
-  /// out. A short list of our own fills in what the text lacks (segmented video above all).
+  /// out. A short list of our own corrects it (".ts" is video here) and fills in what it lacks.
   explicit MediaTypes(std::string_view text);
 
   /// The type for the last extension of the path's last part, in any case; `default_media_type`
   /// where there is none. The view lives as long as this object.
   [[nodiscard]] std::string_view of(std::string_view path) const;
 
-  [[nodiscard]] size_t size() const { return used_; }
+  /// How many extensions are known.
+  [[nodiscard]] size_t size() const { return size_; }
 
  private:
   struct Entry {
     std::string_view extension;  // lower case, into text_
-    std::string_view type;
+    std::string_view type;       // into text_; empty: a free slot
   };
 
-  size_t add_lines(std::string_view text, bool only_count);
-  void add(std::string_view extension, std::string_view type);
+  void add(std::string_view type, std::string_view extension);
+  [[nodiscard]] size_t slot_of(std::string_view extension) const;
+  [[nodiscard]] std::string_view keep(std::string_view text);
 
   FixedArray<char> text_;
   size_t text_used_ = 0;
-  FixedArray<Entry> entries_;  // open addressing, a power of two, at most half full
-  size_t used_ = 0;
+  FixedArray<Entry> entries_;  // open addressing; a power of two, at most half full
+  size_t size_ = 0;
 };
 
 }  // namespace sluice::http
