@@ -126,8 +126,13 @@ class Inet {
   /// family.
   void emit(const PathRef& path, const Address& remote, uint8_t local, const EmitOptions& options,
             wire::TxFrame& out) const;
-  /// True once after some neighbour became ready or failed: what was pending is worth another try.
-  [[nodiscard]] bool take_path_changes() { return neighbors_.take_changes(); }
+  /// True once after some neighbour became ready, failed, or may be asked for again, or a router
+  /// was found: what resolve() did not call ready is worth another try.
+  [[nodiscard]] bool take_path_changes() {
+    const bool found_router = found_router_;
+    found_router_ = false;
+    return neighbors_.take_changes() || found_router;
+  }
 
   // Output.
   /// Frames of our own: ARP, NDP, ICMP. Returns false when there is none. The head slots of `out`
@@ -264,6 +269,7 @@ class Inet {
   uint8_t link_local_ = no_local;
   NeighborTable neighbors_;
   RouterList routers_;
+  bool found_router_ = false;
   BoundedQueue<Answer> answers_;
   Slots spent_;  // head slots of the frame given out last: unpinned at the next poll_frame()
   RateLimit echo_rate_;

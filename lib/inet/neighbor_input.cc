@@ -162,10 +162,12 @@ Nothing Inet::handle_router(Instant now, const Packet& packet) {
   if (options.has_mtu && options.mtu >= wire::ipv6_minimum_mtu && options.mtu <= config_.mtu) {
     mtu6_ = static_cast<uint16_t>(options.mtu);
   }
+  const size_t routers_before = routers_.size();
   const bool listed =
       routers_.handle_advertisement(now, {.router = packet.source,
                                           .lifetime = Duration::from_s(message.lifetime_s),
                                           .preference = message.preference});
+  found_router_ |= routers_.size() > routers_before;
   if (!listed) return drop(Counter::inet_routers_ignored);
   return {};
 }

@@ -139,6 +139,8 @@ void NeighborTable::stop_timer(uint32_t index) {
     unlink(retransmits_, index, &Entry::timer);
   } else if (state == State::delay) {
     unlink(delays_, index, &Entry::timer);
+  } else if (state == State::failed) {
+    unlink(failures_, index, &Entry::timer);
   }
 }
 
@@ -206,6 +208,8 @@ void NeighborTable::become_failed(Instant now, uint32_t index) {
   entry.state = State::failed;
   entry.check_at = Instant();
   entry.deadline = now + failure_hold;
+  entry.wanted = false;
+  append(failures_, index, &Entry::timer);
   ++entry.generation;  // no path leads here any more
   if (entry.proven) {
     unlink(proven_, index, &Entry::use);
@@ -226,6 +230,7 @@ PathState NeighborTable::resolve(Instant now, const Address& next_hop, PathRef& 
   Entry& entry = entries_[index];
   if (entry.state == State::incomplete) return PathState::pending;
   if (entry.state == State::failed) {
+    entry.wanted = true;
     if (now < entry.deadline) return PathState::unreachable;
     become_incomplete(now, index);
     return PathState::pending;
@@ -312,7 +317,7 @@ void NeighborTable::expire_retransmit(Instant now, uint32_t index) {
 }
 
 void NeighborTable::handle_timeout(Instant now) {
-  // Whoever expires goes to the end of a list with a later deadline, or leaves: both loops end.
+  // Whoever expires goes to the end of a list with a later deadline, or leaves: the loops end.
   while (retransmits_.first != none && entries_[retransmits_.first].deadline <= now) {
     expire_retransmit(now, retransmits_.first);
   }
@@ -322,12 +327,18 @@ void NeighborTable::handle_timeout(Instant now) {
     entries_[index].attempts = 1;
     ask(index);
   }
+  while (failures_.first != none && entries_[failures_.first].deadline <= now) {
+    changed_ |= entries_[failures_.first].wanted;
+    remove(failures_.first);
+  }
+  counters_.set(Counter::inet_neighbors, pool_.in_use());
 }
 
 Instant NeighborTable::next_timeout() const {
   Instant next = Instant::never();
   if (retransmits_.first != none) next = entries_[retransmits_.first].deadline;
   if (delays_.first != none) next = std::min(next, entries_[delays_.first].deadline);
+  if (failures_.first != none) next = std::min(next, entries_[failures_.first].deadline);
   return next;
 }
 

@@ -33,7 +33,8 @@ struct PathRef {
 enum class PathState : uint8_t {
   ready,        // frames may be emitted
   pending,      // the neighbour is being asked for; take_path_changes() will tell
-  unreachable,  // no route, or the neighbour does not answer (asked again after a while)
+  unreachable,  // no route, or the neighbour does not answer: take_path_changes() will tell when it
+                // is worth asking again
 };
 
 class NeighborTable {
@@ -83,7 +84,7 @@ class NeighborTable {
 
   void handle_timeout(Instant now);
   [[nodiscard]] Instant next_timeout() const;
-  /// True once after some neighbour became usable or failed.
+  /// True once after some neighbour became usable, failed, or may be asked for again.
   [[nodiscard]] bool take_changes() {
     const bool changed = changed_;
     changed_ = false;
@@ -113,12 +114,13 @@ class NeighborTable {
     State state = State::free;
     bool proven = false;      // was reachable once: in proven_, not in unproven_
     bool questioned = false;  // in questions_
+    bool wanted = false;      // failed: somebody asked for it since
     uint8_t attempts = 0;
     // The rest.
     Address address;
     Instant deadline;  // reachable: until; failed: until; incomplete, delay, probe: timer
     Link use;          // in proven_ or unproven_
-    Link timer;        // in retransmits_ or delays_
+    Link timer;        // in retransmits_, delays_ or failures_
     uint32_t hash_next = none;
   };
   static_assert(sizeof(Entry) <= 128);
@@ -150,6 +152,7 @@ class NeighborTable {
   List unproven_;
   List retransmits_;  // incomplete, probe: all with the same interval, so in order of deadline
   List delays_;       // delay: likewise
+  List failures_;     // failed: likewise
   bool changed_ = false;
 };
 
