@@ -1,15 +1,11 @@
 """Unmodified clients on every port, with one and two workers, over IPv4 and IPv6; every byte by digest."""
-import hashlib
 import re
 import subprocess
 
 import pytest
 
 from rig.client import request
-
-
-def sha256(data):
-    return hashlib.sha256(data).hexdigest()
+from rig.content import sha256
 
 
 def head_fields(output):
@@ -39,7 +35,7 @@ def test_curl_ranges(site, family, tree, asked, first, last):
     expected = whole[first:] if last is None else whole[first:last + 1]
     done = site.curl("-r", asked, "-w", "%{stderr}%{http_code}", site.url("medium.bin", family))
     assert done.stderr == b"206"
-    assert done.stdout == expected
+    assert sha256(done.stdout) == sha256(expected)
 
 
 def test_curl_conditionals(site, family, tree):

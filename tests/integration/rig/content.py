@@ -10,6 +10,10 @@ SECTOR = 512
 STATE = pathlib.Path(os.environ.get("SLUICE_TEST_STATE", "/var/tmp/sluice-tests"))
 
 
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
 class Pattern:
     """An endless sequence of bytes that differs between seeds and between any two places.
 

@@ -55,11 +55,12 @@ class Namespace:
         with self.entered():
             return socket.socket(family, kind, protocol)
 
-    def drop(self, rules):
-        """Loads nftables rules; replaces those of an earlier call."""
+    def filter(self, hook, *rules):
+        """Puts nftables rules on a hook (input, output), instead of those of an earlier call; none: lifts them."""
         self.run("nft", "flush", "ruleset")
         if rules:
-            self.run("nft", "-f", "-", input=rules.encode())
+            lines = ["table inet sluice {", "chain c {", f"type filter hook {hook} priority 0;", *rules, "}", "}", ""]
+            self.run("nft", "-f", "-", input="\n".join(lines).encode())
 
 
 def setns(descriptor):

@@ -8,6 +8,7 @@
 The nginx site exists to check the tests themselves: what a test demands of HTTP, nginx should mostly do
 too. It is chosen by SLUICE_REFERENCE=nginx and is not part of scripts/test.
 """
+import itertools
 import json
 import os
 import pathlib
@@ -31,6 +32,7 @@ CLIENT = {4: "10.9.0.1", 6: "fd09::1"}
 SERVER = {4: "10.9.0.2", 6: "fd09::2"}
 PREFIX = {4: 24, 6: 64}
 START_SECONDS_MAX = 60
+_instances = itertools.count()
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Setup:
     arguments: tuple = ()
     eal: tuple = ()
     client_mtu: int = 1500
+    huge: bool = False
 
     def __str__(self):
         sanitizer = "-asan" if self.build == "asan" else ""
@@ -59,6 +62,7 @@ class Site:
         self.client = None
         self.server = None
         self.process = None
+        self.instance = f"sl-test-{os.getpid()}-{next(_instances)}"
         self.log = tempfile.NamedTemporaryFile(prefix="sluice-test-", suffix=".log")
         try:
             self._make_links()
@@ -96,14 +100,13 @@ class Site:
     # ------------------------------------------------------------------ what it says of itself
     def stats(self):
         """What `sluicectl stats --json` prints, as Python values."""
-        done = subprocess.run(
-            [BUILDS[self.setup.build] / "app" / "sluicectl", *self.control_arguments(), "stats", "--json"],
-            capture_output=True, timeout=20)
-        assert done.returncode == 0, f"sluicectl stats: {done.stderr.decode()}"
-        return json.loads(done.stdout)
+        return json.loads(self.sluicectl("stats", "--json"))
 
-    def control_arguments(self):
-        return []
+    def sluicectl(self, *words):
+        done = subprocess.run([BUILDS[self.setup.build] / "app" / "sluicectl", "--instance", self.instance, *words],
+                              capture_output=True, text=True, timeout=20)
+        assert done.returncode == 0, f"sluicectl {' '.join(words)}: {done.stderr}"
+        return done.stdout
 
     def pid(self):
         return self.process.pid
@@ -146,7 +149,8 @@ class Site:
         words = [BUILDS[self.setup.build] / "app" / "sluiced", "serve", "--root", self.tree, "--port", spec]
         for family in (4, 6):
             words += ["--ip", f"{SERVER[family]}/{PREFIX[family]}"]
-        words += ["--workers", self.setup.workers, "--cache", self.setup.cache, "--no-huge", *self.setup.arguments]
+        words += ["--workers", self.setup.workers, "--cache", self.setup.cache, "--instance", self.instance,
+                  *([] if self.setup.huge else ["--no-huge"]), *self.setup.arguments]
         if self.setup.eal:
             words += ["--", *self.setup.eal]
         self._spawn(words)
