@@ -73,6 +73,11 @@ class ChunkTable {
   /// A worker answered. Returns true when the chunk became free.
   [[nodiscard]] bool handle_retired(content::ChunkIndex chunk, uint32_t worker);
 
+  /// Some worker holds a lease on it.
+  [[nodiscard]] bool is_leased(content::ChunkIndex chunk) const {
+    return usage(chunk.value()).leases > 0;
+  }
+
   [[nodiscard]] Chunk& operator[](content::ChunkIndex chunk) { return chunks_[chunk.value()]; }
   [[nodiscard]] const Chunk& operator[](content::ChunkIndex chunk) const {
     return chunks_[chunk.value()];

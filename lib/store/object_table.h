@@ -26,11 +26,12 @@ class ObjectTable {
     bool validated = false;  // false: ask the disk at the next lookup, however fresh
     bool wants_file = false;
     Instant validated_at;
+    uint64_t epoch = 0;  // in which it was validated
     uint32_t file = none;
     uint32_t holds = 0;  // pieces under way: may not be recycled
     uint32_t first_piece = none;
     uint32_t pieces = 0;
-    uint32_t waiting_first = none;  // pieces that wait for the file
+    uint32_t waiting_first = none;  // pieces that wait for the file, by Piece::turn
     uint32_t waiting_last = none;
     uint32_t next_wanting = none;  // other objects that wait for the same opening
     uint32_t hash_next = none;
@@ -94,7 +95,7 @@ class ObjectTable {
     recency_.push_back(objects_, slot);
   }
   [[nodiscard]] uint32_t oldest() const { return recency_.first(); }
-  [[nodiscard]] uint32_t older_than(uint32_t slot) const { return objects_[slot].recency.next; }
+  [[nodiscard]] uint32_t next_oldest(uint32_t slot) const { return objects_[slot].recency.next; }
   /// Requires: out holds path_bytes_max bytes.
   [[nodiscard]] std::string_view path(uint32_t slot, std::span<char> out) const {
     return paths_.text(objects_[slot].path, out);

@@ -24,11 +24,11 @@ class OpeningTable {
     std::string_view path;  // of the first lookup; empty: that of the first wanting object
     State state = State::queued;
     bool again = false;  // something changed meanwhile: the answer will be out of date
-    bool seen = false;   // `facts` holds
     uint8_t attempts = 0;
+    uint64_t epoch = 0;  // in which the disk was asked
     uint32_t file = none;
-    FileFacts facts;
-    Instant due;  // settling
+    FileFacts facts;  // what the disk said last
+    Instant due;      // settling
     uint32_t first_waiter = none;
     uint32_t last_waiter = none;
     uint32_t first_wanting = none;  // object slots
@@ -95,6 +95,7 @@ class OpeningTable {
     return true;
   }
   [[nodiscard]] Opening& operator[](uint32_t entry) { return openings_[entry]; }
+  [[nodiscard]] const Opening& operator[](uint32_t entry) const { return openings_[entry]; }
   [[nodiscard]] FixedArray<Opening>& entries() { return openings_; }
   [[nodiscard]] bool is_taken(uint32_t entry) const {
     return entry < pool_.size() && pool_.is_taken(entry);

@@ -17,6 +17,7 @@
 
 #include <array>
 #include <span>
+#include <vector>
 
 #include "base/bounded_queue.h"
 #include "content/chunk_pins.h"
@@ -43,7 +44,8 @@ struct Config {
   uint32_t needs_max = 4'096;       // open NeedPieces of one worker: its Catalog's pieces_max
   uint32_t reads_in_flight = 64;    // at the disk
   uint32_t opens_in_flight = 64;    // at the disk
-  Duration fresh_for = 250_ms;      // a lookup within this time of the last does not ask the disk
+  Duration fresh_for = 250_ms;      // a lookup so soon after the last does not ask the disk
+  Duration file_idle_max = 60_s;    // a file not read for so long is closed
   SipKey path_key;                  // of the table of paths: secret
 };
 
@@ -93,49 +95,59 @@ class Store {
   // lookup.cc: from a path to a version
   void handle_lookup(Instant now, uint32_t worker, const content::Lookup& lookup);
   [[nodiscard]] uint32_t open_path(const SipDigest& key, std::string_view path);
-  void start_opening(IoRequest& out, uint32_t opening, uint32_t file);
+  [[nodiscard]] bool poll_open(IoRequest& out);
+  [[nodiscard]] bool poll_stat(IoRequest& out);
   void handle_opened(Instant now, const IoCompletion& completion);
   void handle_opening_stat(Instant now, const IoCompletion& completion);
-  void conclude(Instant now, uint32_t opening);
+  void settle(Instant now, uint32_t opening);
   void ask_again(uint32_t opening);
   void finish_opening(Instant now, uint32_t opening, int error);
   void serve_wanting(Instant now, uint32_t opening, int error);
-  [[nodiscard]] content::LookupAnswer answer_for(Instant now, uint32_t opening, int error);
-  [[nodiscard]] uint32_t adopt_version(Instant now, const Opening& opening);
+  [[nodiscard]] bool is_known_version(const Opening& opening) const;
+  [[nodiscard]] content::LookupAnswer answer_for(Instant now, Opening& opening, int error);
+  [[nodiscard]] uint32_t adopt_version(Instant now, Opening& opening);
   [[nodiscard]] bool make_object_room(size_t path_length_bytes);
-  [[nodiscard]] bool is_leased(uint32_t object) const;
+  [[nodiscard]] uint32_t choose_object() const;
+  [[nodiscard]] bool is_leased(const Object& object) const;
   void recycle(uint32_t object);
   void close_file(uint32_t file);
-  void release_opening_file(Opening& opening);
-  [[nodiscard]] uint32_t take_file();
+  void drop_opening_file(Opening& opening);
   [[nodiscard]] content::ObjectInfo info(uint32_t object) const;
 
   // fill.cc: from a version to its bytes
   void handle_need(Instant now, uint32_t worker, const content::NeedPiece& need);
-  [[nodiscard]] bool has_room_for_prefetch(Instant now, uint32_t length_bytes);
-  void assign_chunks(Instant now);
+  [[nodiscard]] uint32_t add_piece(uint32_t object, content::PieceNumber number);
+  void begin_piece(Instant now, uint32_t piece);
   [[nodiscard]] bool place(Instant now, Piece& piece);
-  void start_fill(Instant now, uint32_t piece);
+  void start_fill(uint32_t piece);
   void want_file(uint32_t piece);
   void queue_read(uint32_t piece);
+  [[nodiscard]] bool poll_read(IoRequest& out);
   void handle_read(Instant now, const IoCompletion& completion);
+  [[nodiscard]] bool is_still(uint32_t object, const FileFacts& facts);
+  void continue_read(Instant now, uint32_t piece, uint32_t arrived_bytes);
   void finish_piece(Instant now, uint32_t piece);
   void fail_piece(uint32_t piece, content::PieceFailure reason);
+  void answer_failed(uint32_t worker, const content::PieceFailed& answer);
   void release_space(Piece& piece);
   void make_stale(uint32_t object);
   void make_unwanted(const Object& object);
   [[nodiscard]] uint32_t piece_length(const Object& object, content::PieceNumber number) const;
-  void drop_hold(uint32_t object);
 
   // evict.cc: from bytes to room
   void make_room(Instant now);
+  void assign_chunks(Instant now);
+  void take_back(Instant now);
   void evict(content::ChunkIndex chunk);
+  void remove_ready_piece(uint32_t piece);
   void decline_read_ahead();
+  [[nodiscard]] bool has_room_for_read_ahead(Instant now, uint32_t length_bytes);
+  [[nodiscard]] bool fits_in_pack(uint32_t length_bytes) const;
   [[nodiscard]] uint32_t room_coming() const;
 
   // store.cc
   void send(uint32_t worker, const content::ToWorker& message);
-  void revalidate(Instant now);
+  void note_change(Instant now);
 
   Config config_;
   stats::Counters& counters_;
@@ -147,24 +159,28 @@ class Store {
   ChunkTable chunks_;
 
   PieceTable::Queue chunk_queue_;       // pieces that wait for a chunk
-  uint32_t demanded_in_queue_ = 0;      // of those, wanted now
+  uint32_t demanded_in_queue_ = 0;      // of those, the ones wanted now
   PieceTable::Queue read_queue_;        // pieces that wait for a turn at the disk
   OpeningTable::Queue open_queue_;      // paths that wait for a file number and a turn
   OpeningTable::Queue settling_;        // in order of `due`
-  OpeningTable::Queue stat_queue_;      // due
+  OpeningTable::Queue stat_queue_;      // settled long enough: to be looked at again
   BoundedQueue<uint32_t> close_queue_;  // file numbers
   uint32_t reads_in_flight_ = 0;
   uint32_t opens_in_flight_ = 0;
-  content::ChunkIndex open_pack_;  // where short pieces go
-  uint32_t reserve_chunks_ = 0;    // kept free, for quick starts
 
-  FixedArray<BoundedQueue<content::ToWorker>> outbox_;  // of each worker
-  FixedArray<uint32_t> lookups_open_;                   // of each worker
-  FixedArray<uint32_t> needs_open_;                     // of each worker
-  uint64_t revalidate_due_ = 0;                         // workers to be told
-  bool changed_ = false;                                // since they were told last
-  Instant revalidate_after_;
+  content::ChunkIndex open_pack_;  // where short pieces go
+  uint32_t reserve_chunks_ = 0;    // kept free, so that a fill can start at once
+  Instant spare_search_after_;     // the last search for a victim found none: not again before
+  Instant demand_search_after_;
   Instant room_retry_at_ = Instant::never();
+
+  std::vector<BoundedQueue<content::ToWorker>> outbox_;  // of each worker
+  FixedArray<uint32_t> lookups_open_;                    // of each worker
+  FixedArray<uint32_t> needs_open_;                      // of each worker
+  uint64_t epoch_ = 0;           // what was validated in an earlier one is not valid any more
+  bool changed_ = false;         // since workers were told last
+  uint64_t revalidate_due_ = 0;  // workers to be told
+  Instant revalidate_after_;
   std::array<char, path_bytes_max + 1> path_scratch_{};
 };
 
