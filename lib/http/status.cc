@@ -40,7 +40,7 @@ const StatusRow& row_of(Status status) {
   for (const StatusRow& row : rows) {
     if (row.status == status) return row;
   }
-  ASSERT(!"a status without a row");
+  ASSERT(false);  // a status without a row
   return rows[0];
 }
 
