@@ -174,17 +174,11 @@ bool Inet::is_on_link(const Address& address) const {
 }
 
 PathState Inet::resolve_slowly(Instant now, const Address& remote, PathRef& cached) {
-  if (remote.is_multicast() || remote.is_unspecified() || remote.is_loopback() ||
-      find_local(remote) != no_local) {
-    return PathState::unreachable;
-  }
-  if (!remote.is_v4() && link_local_ == no_local) return PathState::unreachable;
-  if (is_on_link(remote)) {
-    for (const Prefix& prefix : locals_) {
-      if (prefix.is_broadcast(remote)) return PathState::unreachable;
-    }
-    return neighbors_.resolve(now, remote, cached);
-  }
+  // What cannot send to us cannot be sent to.
+  const bool is_host = remote.is_v4() ? is_possible_source4(remote.v4_bits())
+                                      : is_possible_source6(remote) && !remote.is_unspecified();
+  if (!is_host || (!remote.is_v4() && link_local_ == no_local)) return PathState::unreachable;
+  if (is_on_link(remote)) return neighbors_.resolve(now, remote, cached);
   const Address& gateway = remote.is_v4() ? config_.gateway4 : config_.gateway6;
   if (!gateway.is_unspecified()) return neighbors_.resolve(now, gateway, cached);
   if (remote.is_v4()) return PathState::unreachable;
