@@ -5,6 +5,7 @@ One place for the options, so that scripts/dev and the test runner never disagre
 """
 import os
 import pathlib
+import shutil
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -23,7 +24,10 @@ FOLDERS = {
 
 def command(name):
     """The words that configure a folder, and the environment that goes with them."""
-    environment, options = FOLDERS[name]
+    compilers, options = FOLDERS[name]
+    # Meson adds ccache by itself only where no compiler is named.
+    cached = "ccache " if shutil.which("ccache") else ""
+    environment = {variable: cached + compiler for variable, compiler in compilers.items()}
     return ["meson", "setup", str(ROOT / "build" / name), str(ROOT), *options], environment
 
 

@@ -46,7 +46,7 @@ def build(context, name):
     if not (folder / "build.ninja").exists():
         if context.run(words, env=environment) != 0:
             return False
-    return context.run(["ninja", "-C", folder, "-j", context.jobs]) == 0
+    return context.run(["ninja", "-C", folder, "-k", "0", "-j", context.jobs]) == 0
 
 
 def read_results(folder, name, code):
