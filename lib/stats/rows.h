@@ -69,7 +69,70 @@
 
 #define SLUICE_COUNTERS_TCP(ROW) \
   ROW(tcp_segments_received, "segments", "TCP segments received with a valid checksum") \
-  ROW(tcp_segments_sent, "segments", "TCP segments described for sending (a train counts once)")
+  ROW(tcp_segments_sent, "segments", "TCP segments described for sending (a train counts once)") \
+  ROW(tcp_payload_received_bytes, "bytes", "payload bytes received in order") \
+  ROW(tcp_payload_sent_bytes, "bytes", "payload bytes described for sending, retransmissions included") \
+  ROW(tcp_retransmitted_segments, "segments", "segments sent again (a train counts once)") \
+  ROW(tcp_retransmitted_bytes, "bytes", "payload bytes sent again") \
+  ROW(tcp_out_of_order_segments, "segments", "segments kept behind a gap") \
+  ROW(tcp_duplicate_segments, "segments", "segments with payload that had arrived before") \
+  ROW(tcp_syn_received, "segments", "SYNs for a port that is listened on") \
+  ROW(tcp_accepted, "connections", "connections established") \
+  ROW(tcp_finished, "connections", "connections that ended with FIN both ways") \
+  ROW(tcp_reset_by_peer, "connections", "connections that ended with an RST of the peer") \
+  ROW(tcp_aborted, "connections", "connections that ended with an RST of ours") \
+  ROW(tcp_timed_out, "connections", "connections given up for lack of progress or of an answer to keep-alive") \
+  ROW(tcp_half_open_recycled, "connections", "half-open connections dropped to make room for newer ones") \
+  ROW(tcp_half_open_expired, "connections", "half-open connections that were never completed") \
+  ROW(tcp_half_open_reset, "connections", "half-open connections ended by an RST, or dropped when draining") \
+  ROW(tcp_fin_wait_2_expired, "connections", "connections whose peer never sent its FIN after ours") \
+  ROW(tcp_syn_ack_retransmitted, "segments", "SYN-ACKs sent again") \
+  ROW(tcp_fast_recoveries, "events", "losses found by SACK or duplicate ACKs") \
+  ROW(tcp_rto, "events", "retransmission timeouts") \
+  ROW(tcp_spurious_recoveries, "events", "recoveries undone: the original transmission had arrived") \
+  ROW(tcp_lost_retransmissions, "events", "retransmissions found lost before the timer expired") \
+  ROW(tcp_tail_probes, "segments", "tail loss probes sent") \
+  ROW(tcp_tail_probes_useful, "segments", "tail loss probes that repaired a loss") \
+  ROW(tcp_window_probes, "segments", "zero-window probes sent") \
+  ROW(tcp_keep_alive_probes, "segments", "keep-alive probes sent") \
+  ROW(tcp_path_mtu_reduced, "events", "segment sizes reduced for a path MTU message") \
+  ROW(tcp_path_mtu_ignored, "messages", "path MTU messages that fit no connection or no segment in flight") \
+  ROW(tcp_challenge_acks, "segments", "challenge ACKs and answers to unacceptable segments (RFC 5961)") \
+  ROW(tcp_challenge_acks_limited, "segments", "challenge ACKs not sent: above the rate limit") \
+  ROW(tcp_resets_sent, "segments", "RSTs sent") \
+  ROW(tcp_replies_dropped, "segments", "RSTs and TIME-WAIT ACKs not sent: their queue was full") \
+  ROW(tcp_refused_port, "segments", "SYNs for a port that is not listened on") \
+  ROW(tcp_refused_draining, "segments", "SYNs refused while draining") \
+  ROW(tcp_refused_unknown, "segments", "segments of no known connection, answered with RST") \
+  ROW(tcp_drop_unknown_reset, "segments", "dropped: RST of no known connection") \
+  ROW(tcp_drop_malformed, "segments", "dropped: header length impossible") \
+  ROW(tcp_drop_options, "segments", "dropped: option length impossible") \
+  ROW(tcp_drop_flags, "segments", "dropped: flags that make no sense together") \
+  ROW(tcp_drop_port_zero, "segments", "dropped: port 0") \
+  ROW(tcp_drop_connections_full, "segments", "dropped: SYN while every connection was taken") \
+  ROW(tcp_drop_no_ack, "segments", "dropped: no ACK flag on an established connection") \
+  ROW(tcp_drop_no_timestamp, "segments", "dropped: no timestamp though they were agreed on (RFC 7323)") \
+  ROW(tcp_drop_paws, "segments", "dropped: timestamp older than the last one (RFC 7323, PAWS)") \
+  ROW(tcp_drop_out_of_window, "segments", "dropped: sequence number outside of the window") \
+  ROW(tcp_drop_reset_blind, "segments", "dropped: RST in the window, but not the next sequence number (RFC 5961)") \
+  ROW(tcp_drop_syn_blind, "segments", "dropped: SYN on an established connection (RFC 5961)") \
+  ROW(tcp_drop_ack_unsent, "segments", "dropped: ACK of something never sent, or too old (RFC 5961)") \
+  ROW(tcp_drop_beyond_window, "segments", "payload cut off: beyond the advertised window") \
+  ROW(tcp_drop_after_close, "bytes", "payload acknowledged and dropped: the session had closed") \
+  ROW(tcp_drop_receive_buffers, "segments", "dropped: every receive buffer was taken") \
+  ROW(tcp_drop_too_many_gaps, "segments", "dropped: one gap too many behind the next byte") \
+  ROW(tcp_sack_invalid, "blocks", "SACK blocks ignored: empty, old or beyond what was sent") \
+  ROW(tcp_time_wait_reused, "connections", "connections begun from TIME-WAIT (RFC 6191)") \
+  ROW(tcp_time_wait_refused, "segments", "dropped: SYN in TIME-WAIT that was not new enough") \
+  ROW(tcp_time_wait_recycled, "connections", "TIME-WAIT entries forgotten to make room") \
+  ROW(tcp_send_queues_exhausted, "calls", "responses put off: every send queue was taken") \
+  ROW(tcp_scoreboards_exhausted, "events", "SACK blocks ignored: every scoreboard was taken") \
+  ROW(tcp_connections, "connections", "connections now, half-open ones included") \
+  ROW(tcp_half_open, "connections", "half-open connections now") \
+  ROW(tcp_time_wait, "connections", "connections in TIME-WAIT now") \
+  ROW(tcp_send_queues_in_use, "queues", "send queues taken now") \
+  ROW(tcp_receive_buffers_in_use, "buffers", "receive buffers taken now") \
+  ROW(tcp_scoreboards_in_use, "scoreboards", "scoreboards taken now")
 
 #define SLUICE_COUNTERS_HTTP(ROW) \
   ROW(http_requests, "requests", "requests parsed whole") \

@@ -1,7 +1,7 @@
 // Stack: one worker's TCP. Passive opens only: segments, the session's bytes and time go in;
 // segments, events and the next timeout come out.
 //
-// Read first: RFC 9293 section 3.10 (what happens on each event), lib/tcp/state.h, docs/architecture.md. One thread; nothing is allocated after construction; nothing reads a
+// Read first: RFC 9293 section 3.10 (what happens on each event), lib/tcp/connection.h, docs/architecture.md. One thread; nothing is allocated after construction; nothing reads a
 // clock. A run is a function of its calls.
 //
 // Who calls what:
@@ -30,7 +30,15 @@
 #include "inet/inet.h"
 #include "stats/counters.h"
 #include "tcp/config.h"
+#include "tcp/connection.h"
+#include "tcp/connection_table.h"
 #include "tcp/flow.h"
+#include "tcp/half_open_list.h"
+#include "tcp/isn.h"
+#include "tcp/receive_buffer.h"
+#include "tcp/scoreboard.h"
+#include "tcp/segment.h"
+#include "tcp/sender.h"
 #include "tcp/state.h"
 #include "tcp/time_wait_table.h"
 #include "timer/timer_wheel.h"
@@ -172,9 +180,9 @@ class Stack {
   /// only when they are sent, and again when they are sent again. Returns as send_slot().
   [[nodiscard]] bool send_object(ConnectionIndex connection, content::ObjectHandle object,
                                  uint64_t offset_bytes, uint64_t length_bytes);
-  /// Calls of send_*() that will succeed. 0 when closed for sending. Never promised beyond this
-  /// call: the pool of send queues is shared.
-  [[nodiscard]] size_t spans_free(ConnectionIndex connection) const;
+  /// Calls of send_*() that will succeed now. 0 when closed for sending, when the queue is full, or
+  /// when all send queues are taken; in the latter cases `acknowledged` tells when to try again.
+  [[nodiscard]] size_t spans_free(ConnectionIndex connection);
   /// Bytes queued and not acknowledged yet, sent or not.
   [[nodiscard]] uint64_t bytes_unacknowledged(ConnectionIndex connection) const;
 
@@ -216,12 +224,166 @@ class Stack {
   /// Accepted, and `closed` not told yet.
   [[nodiscard]] bool is_open(ConnectionIndex connection) const;
   /// Open and half-open connections, and closed ones whose event was not polled.
-  [[nodiscard]] uint32_t connection_count() const;
-  [[nodiscard]] uint32_t connections_max() const;
+  [[nodiscard]] uint32_t connection_count() const { return connection_pool_.in_use(); }
+  [[nodiscard]] uint32_t connections_max() const { return connection_pool_.size(); }
   [[nodiscard]] Usage usage() const;
   [[nodiscard]] Info info(ConnectionIndex connection) const;
   /// Bytes reserved at construction, for the budget.
   [[nodiscard]] static uint64_t memory_bytes(const Config& config);
+  /// Writes usage() into the gauges of the counter catalogue.
+  void publish_usage() const;
+
+ private:
+  static constexpr uint32_t none = IndexPool::none;
+
+  // Intrusive doubly linked list over Connection::line_*.
+  struct Line {
+    uint32_t first = none;
+    uint32_t last = none;
+  };
+  // A segment that belongs to no connection.
+  struct Reply {
+    Flow flow;
+    HeaderOut header;
+  };
+  // In-order bytes handed to the session and not consumed yet, in the frame they came in.
+  struct Borrowed {
+    uint32_t connection = none;
+    Bytes bytes;
+  };
+  // What arrived twice, to be reported in the next ACK (RFC 2883).
+  struct Duplicate {
+    uint32_t connection = none;
+    StreamRange range;
+  };
+  // What a connection would send next.
+  struct Plan {
+    enum class Kind : uint8_t { none, fresh, again };
+    Kind kind = Kind::none;
+    bool probe = false;  // a tail loss probe
+    StreamRange range;   // a FIN counts
+  };
+
+  // stack.cc: lookups, pools, the session's side.
+  [[nodiscard]] uint32_t find(const Flow& flow);
+  void settle();
+  void end(uint32_t index, CloseReason reason);
+  void release_parts(uint32_t index);
+  void release_sender(Connection& c);
+  void release_span(const Span& span);
+  void release_scoreboard(Sender& sender);
+  void release_buffer(Connection& c);
+  void leave_half_open(Connection& c);
+  [[nodiscard]] bool take_sender(Connection& c);
+  void want_sender(Connection& c);
+  [[nodiscard]] bool queue_span(uint32_t index, const Span& span);
+  void offer_sender();
+  void add_event(uint32_t index, EventKind kind);
+  void line_add(Line& line, uint32_t index);
+  void line_remove(Line& line, uint32_t index);
+  void refresh(uint32_t index);
+  [[nodiscard]] const Scoreboard& board(const Sender& sender) const;
+  [[nodiscard]] static Flight flight(const Connection& c) { return {c.snd_una, c.snd_nxt(), c.mss}; }
+  [[nodiscard]] uint32_t now_ms() const { return timestamp_clock_ms(now_); }
+  [[nodiscard]] uint16_t link_mss(const Flow& flow) const;
+
+  // stack_input.cc: RFC 9293 section 3.10.7.
+  [[nodiscard]] Received handle_known(uint32_t index, Segment& segment);
+  void handle_unknown(const Flow& flow, const Segment& segment);
+  void handle_time_wait(const Flow& flow, const Segment& segment, TimeWaitTable::State state);
+  void handle_syn(const Flow& flow, const Segment& segment, const SeqNumber* iss_above);
+  void open(uint32_t index, const Flow& flow, const Segment& syn, const SeqNumber* iss_above);
+  [[nodiscard]] bool check_timestamps(uint32_t index, const Segment& segment);
+  [[nodiscard]] bool check_sequence(uint32_t index, const Segment& segment, int32_t distance);
+  void handle_reset(uint32_t index, int32_t distance);
+  [[nodiscard]] bool establish(uint32_t index, const Segment& segment);
+  void challenge(uint32_t index);
+  void receive_payload(uint32_t index, const Segment& segment, int32_t distance);
+  void keep_payload(uint32_t index, StreamOffset offset, Bytes payload);
+  void receive_fin(uint32_t index, const Segment& segment);
+  void handle_fin(uint32_t index);
+  void schedule_ack(Connection& c);
+  void note_duplicate(uint32_t index, const StreamRange& range);
+  void enter_time_wait(uint32_t index);
+  void reply(const Flow& flow, const HeaderOut& header);
+  void reply_reset(const Flow& flow, const Segment& segment);
+
+  // stack_ack.cc: what an ACK acknowledges, and what that says of losses and of the path.
+  [[nodiscard]] bool handle_ack(uint32_t index, const Segment& segment);
+  [[nodiscard]] bool handle_fin_acknowledged(uint32_t index);
+  [[nodiscard]] bool update_window(Connection& c, const Segment& segment);
+  void handle_sender_ack(uint32_t index, const Segment& segment, uint32_t acked,
+                         bool window_changed);
+  struct SackNews {
+    bool dsack = false;
+    bool any = false;  // something not known before
+  };
+  [[nodiscard]] SackNews read_sack(const Connection& c, Sender& sender, StreamOffset una);
+  [[nodiscard]] Duration sample_rtt(Connection& c, const Segment& segment);
+  void release_acknowledged(uint32_t index);
+
+  // stack_output.cc
+  [[nodiscard]] Plan plan(Connection& c);
+  [[nodiscard]] Plan plan_fresh(Connection& c, Sender& sender);
+  [[nodiscard]] Plan plan_again(const Connection& c, const Sender& sender, LossRecovery::Choice how);
+  [[nodiscard]] Plan plan_probe(const Connection& c, const Sender& sender);
+  [[nodiscard]] bool has_output(Connection& c);
+  [[nodiscard]] Poll poll_data(uint32_t index, const Plan& planned, SegmentOut& out);
+  [[nodiscard]] Poll describe(Connection& c, const Plan& planned, uint32_t bytes, SegmentOut& out);
+  void note_sent(Connection& c, const Plan& planned, const StreamRange& sent);
+  void emit_ack(uint32_t index, SegmentOut& out);
+  void emit_syn_ack(Connection& c, SegmentOut& out);
+  void emit_lone(Connection& c, StreamOffset at, uint8_t flags, SegmentOut& out);
+  [[nodiscard]] HeaderOut header_for(Connection& c, StreamOffset at, uint8_t flags);
+  [[nodiscard]] bool reports_sack(uint32_t index) const;
+  void advance_window(Connection& c);
+  [[nodiscard]] uint32_t window_max(const Connection& c) const;
+
+  // stack_timers.cc
+  void arm_send_timer(Connection& c);
+  void set_send_timer(Connection& c, SendTimer kind, Duration after);
+  void schedule_wheel(uint32_t index);
+  void handle_timer(uint32_t index);
+  void handle_send_timer(uint32_t index);
+  void handle_retransmission_timer(uint32_t index);
+  void handle_syn_ack_timer(uint32_t index);
+  void handle_tail_timer(uint32_t index);
+  void handle_persist_timer(uint32_t index);
+  void handle_keep_alive(uint32_t index);
+  [[nodiscard]] Instant keep_alive_deadline(const Connection& c) const;
+  [[nodiscard]] bool is_out_of_patience(const Connection& c) const;
+  void give_up(uint32_t index);
+
+  Config config_;
+  content::Catalog& catalog_;
+  content::ChunkPins& pins_;
+  stats::Counters& counters_;
+  Instant now_;
+  bool accepting_ = true;
+
+  FixedArray<Connection> connections_;
+  IndexPool connection_pool_;
+  ConnectionTable table_;
+  uint32_t recent_ = none;  // found last: bursts of one connection are common
+  TimeWaitTable time_wait_;
+  HalfOpenList half_open_;
+  FixedArray<Sender> senders_;
+  IndexPool sender_pool_;
+  uint32_t sender_wanted_ = 0;         // connections that were refused one
+  uint32_t sender_wanted_cursor_ = 0;  // where the search for the next of them begins
+  FixedArray<Scoreboard> scoreboards_;
+  IndexPool scoreboard_pool_;
+  const Scoreboard no_scoreboard_;
+  ReceiveBuffers buffers_;
+  timer::TimerWheel wheel_;
+  Line senders_line_;
+  Line parked_line_;
+  uint32_t event_first_ = none;
+  uint32_t event_last_ = none;
+  Borrowed borrowed_;
+  std::array<Duplicate, 16> duplicates_;  // by connection modulo 16: a hint that may be lost
+  BoundedQueue<Reply> replies_;
+  wire::TcpOptions options_;  // scratch: of the segment being handled
 };
 
 }  // namespace sluice::tcp

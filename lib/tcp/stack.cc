@@ -1,0 +1,523 @@
+// Lookups, pools, and the session's side of the Stack.
+#include "tcp/stack.h"
+
+#include <algorithm>
+
+#include "base/assert.h"
+#include "tcp/isn.h"
+
+namespace sluice::tcp {
+
+using stats::Counter;
+
+namespace {
+
+// Replies wait for one turn of the loop at most.
+constexpr size_t replies_max = 1024;
+
+constexpr uint8_t event_bit(EventKind kind) {
+  return static_cast<uint8_t>(1u << static_cast<uint8_t>(kind));
+}
+
+}  // namespace
+
+Stack::Stack(const Config& config, content::Catalog& catalog, content::ChunkPins& pins,
+             stats::Counters& counters)
+    : config_(config),
+      catalog_(catalog),
+      pins_(pins),
+      counters_(counters),
+      connections_(config.max_connections),
+      connection_pool_(config.max_connections),
+      table_(config.max_connections),
+      time_wait_({.capacity = config.time_wait_max, .linger = config.time_wait}, config.key),
+      half_open_(config.max_half_open),
+      senders_(config.send_queues),
+      sender_pool_(config.send_queues),
+      scoreboards_(config.scoreboards),
+      scoreboard_pool_(config.scoreboards),
+      buffers_(config.receive_buffers),
+      wheel_(config.max_connections),
+      replies_(replies_max) {
+  ASSERT(config.max_connections > 0 && config.max_half_open > 0 && config.send_queues > 0);
+  config_.train_max_bytes =
+      std::min<uint32_t>(config.train_max_bytes, wire::TxFrame::payload_max_bytes);
+}
+
+uint64_t Stack::memory_bytes(const Config& config) {
+  const uint64_t per_connection = sizeof(Connection) + sizeof(uint32_t) + 16;  // pool, wheel
+  return config.max_connections * per_connection +
+         ConnectionTable::capacity_for(config.max_connections) * 8 +
+         config.send_queues * (uint64_t{sizeof(Sender)} + sizeof(uint32_t)) +
+         config.scoreboards * (uint64_t{sizeof(Scoreboard)} + sizeof(uint32_t)) +
+         ReceiveBuffers::memory_bytes(config.receive_buffers) + config.time_wait_max * uint64_t{72} +
+         config.max_half_open * uint64_t{16} + replies_max * sizeof(Reply) + sizeof(Stack);
+}
+
+// Lookups.
+
+uint32_t Stack::find(const Flow& flow) {
+  if (recent_ != none) {
+    const Connection& recent = connections_[recent_];
+    if (recent.state != State::closed && recent.flow == flow) return recent_;
+  }
+  const uint32_t index = table_.find(
+      flow_hash(config_.key, flow), [&](uint32_t i) { return connections_[i].flow == flow; });
+  if (index != none) recent_ = index;
+  return index;
+}
+
+bool Stack::is_open(ConnectionIndex connection) const {
+  if (connection.value() >= connections_.size()) return false;
+  const State state = connections_[connection.value()].state;
+  return state != State::closed && state != State::syn_received;
+}
+
+uint16_t Stack::link_mss(const Flow& flow) const {
+  // RFC 6691 section 2: fixed headers come off, options do not.
+  return static_cast<uint16_t>(config_.mtu - (flow.remote.is_v4() ? 40 : 60));
+}
+
+const Scoreboard& Stack::board(const Sender& sender) const {
+  return sender.scoreboard == none ? no_scoreboard_ : scoreboards_[sender.scoreboard];
+}
+
+// Ends.
+
+void Stack::release_span(const Span& span) {
+  if (span.is_object) {
+    catalog_.release(content::ObjectHandle(span.source));
+  } else {
+    pins_.unpin(content::ChunkIndex(span.source));
+  }
+}
+
+void Stack::release_scoreboard(Sender& sender) {
+  if (sender.scoreboard == none) return;
+  scoreboard_pool_.give_back(sender.scoreboard);
+  sender.scoreboard = none;
+}
+
+void Stack::release_sender(Connection& c) {
+  if (c.sender == none) return;
+  Sender& sender = senders_[c.sender];
+  for (Span span; sender.queue.pop(span);) release_span(span);
+  sender.queue.drop_lease(catalog_);
+  release_scoreboard(sender);
+  sender_pool_.give_back(c.sender);
+  c.sender = none;
+  c.blocked = false;
+  if (sender_wanted_ > 0) offer_sender();
+}
+
+void Stack::release_buffer(Connection& c) {
+  if (c.buffer == none) return;
+  buffers_.give_back(c.buffer);
+  c.buffer = none;
+}
+
+void Stack::leave_half_open(Connection& c) {
+  half_open_.remove(c.session);
+  c.session = 0;
+}
+
+void Stack::release_parts(uint32_t index) {
+  Connection& c = connections_[index];
+  if (c.state == State::syn_received) leave_half_open(c);
+  if (c.sender_wanted) {
+    c.sender_wanted = false;
+    --sender_wanted_;
+  }
+  release_sender(c);
+  release_buffer(c);
+  if (c.in_line) line_remove(c.parked ? parked_line_ : senders_line_, index);
+  wheel_.cancel(index);
+  table_.remove(flow_hash(config_.key, c.flow), index);
+  if (borrowed_.connection == index) borrowed_ = {};
+  if (duplicates_[index % duplicates_.size()].connection == index) {
+    duplicates_[index % duplicates_.size()] = {};
+  }
+}
+
+// The connection is over. Its index lives on until the event is polled, if the session knows it.
+void Stack::end(uint32_t index, CloseReason reason) {
+  Connection& c = connections_[index];
+  const bool known = c.state != State::syn_received;
+  release_parts(index);
+  c.state = State::closed;
+  c.close_reason = static_cast<uint8_t>(reason);
+  if (!known) {
+    connection_pool_.give_back(index);
+    return;
+  }
+  switch (reason) {
+    case CloseReason::reset_by_peer: counters_.add(Counter::tcp_reset_by_peer); break;
+    case CloseReason::aborted: counters_.add(Counter::tcp_aborted); break;
+    case CloseReason::timed_out: counters_.add(Counter::tcp_timed_out); break;
+    case CloseReason::finished:
+    case CloseReason::none: counters_.add(Counter::tcp_finished); break;
+  }
+  c.events &= event_bit(EventKind::accepted);
+  add_event(index, EventKind::closed);
+}
+
+void Stack::set_accepting(bool accepting) {
+  accepting_ = accepting;
+  if (accepting) return;
+  // Bounded by max_half_open. Their ACKs will be answered with RST.
+  for (uint32_t index = half_open_.oldest(); index != none; index = half_open_.oldest()) {
+    counters_.add(Counter::tcp_half_open_reset);
+    end(index, CloseReason::none);
+  }
+}
+
+// Events.
+
+void Stack::add_event(uint32_t index, EventKind kind) {
+  Connection& c = connections_[index];
+  c.events |= event_bit(kind);
+  if (c.event_queued) return;
+  c.event_queued = true;
+  c.event_next = none;
+  (event_last_ == none ? event_first_ : connections_[event_last_].event_next) = index;
+  event_last_ = index;
+}
+
+bool Stack::poll_event(Event& out) {
+  if (event_first_ == none) return false;
+  const uint32_t index = event_first_;
+  Connection& c = connections_[index];
+  const auto kind = static_cast<EventKind>(__builtin_ctz(c.events));
+  c.events = static_cast<uint8_t>(c.events & ~event_bit(kind));
+  out = {.connection = ConnectionIndex(index),
+         .kind = kind,
+         .reason = static_cast<CloseReason>(c.close_reason),
+         .all_acknowledged = c.sender == none,
+         .session = c.session};
+  if (c.events != 0) return true;
+  event_first_ = c.event_next;
+  if (event_first_ == none) event_last_ = none;
+  c.event_queued = false;
+  if (kind == EventKind::closed) connection_pool_.give_back(index);
+  return true;
+}
+
+// The line of those who have something to send, and the line of the parked.
+
+void Stack::line_add(Line& line, uint32_t index) {
+  Connection& c = connections_[index];
+  c.in_line = true;
+  c.line_next = none;
+  c.line_previous = line.last;
+  (line.last == none ? line.first : connections_[line.last].line_next) = index;
+  line.last = index;
+}
+
+void Stack::line_remove(Line& line, uint32_t index) {
+  Connection& c = connections_[index];
+  (c.line_previous == none ? line.first : connections_[c.line_previous].line_next) = c.line_next;
+  (c.line_next == none ? line.last : connections_[c.line_next].line_previous) = c.line_previous;
+  c.in_line = false;
+}
+
+ConnectionIndex Stack::next_sender(Instant now) {
+  now_ = std::max(now_, now);
+  const uint32_t index = senders_line_.first;
+  if (index == none) return ConnectionIndex::none();
+  if (senders_line_.last != index) {
+    line_remove(senders_line_, index);
+    line_add(senders_line_, index);
+  }
+  return ConnectionIndex(index);
+}
+
+void Stack::park(ConnectionIndex connection) {
+  Connection& c = connections_[connection.value()];
+  if (c.state == State::closed || c.parked) return;
+  if (c.in_line) line_remove(senders_line_, connection.value());
+  c.parked = true;
+  line_add(parked_line_, connection.value());
+}
+
+void Stack::unpark_all() {
+  // Bounded: each leaves the line, and joins the other.
+  for (uint32_t index = parked_line_.first; index != none; index = parked_line_.first) {
+    line_remove(parked_line_, index);
+    connections_[index].parked = false;
+    line_add(senders_line_, index);
+  }
+}
+
+void Stack::unblock(ConnectionIndex connection) {
+  Connection& c = connections_[connection.value()];
+  if (c.state == State::closed || !c.blocked) return;
+  c.blocked = false;
+  refresh(connection.value());
+}
+
+// After anything that may have changed what the connection has to send, or when.
+void Stack::refresh(uint32_t index) {
+  Connection& c = connections_[index];
+  if (c.state == State::closed) return;
+  const bool wants = has_output(c);
+  if (wants && !c.in_line) {
+    line_add(c.parked ? parked_line_ : senders_line_, index);
+  } else if (!wants && c.in_line && !c.parked) {
+    line_remove(senders_line_, index);
+  }
+  if (c.window_wanted && c.send_timer == SendTimer::none) {
+    senders_[c.sender].progress_at = now_;
+    c.probes = 0;
+    set_send_timer(c, SendTimer::persist, c.rtt.rto());
+  } else if (!c.window_wanted && c.send_timer == SendTimer::persist) {
+    set_send_timer(c, SendTimer::none, Duration());
+  }
+  schedule_wheel(index);
+}
+
+// The session's side.
+
+Bytes Stack::readable(ConnectionIndex connection) const {
+  const Connection& c = connections_[connection.value()];
+  if (c.state == State::closed) return {};
+  if (borrowed_.connection == connection.value()) return borrowed_.bytes;
+  return c.buffer == none ? Bytes{} : buffers_.unread(c.buffer);
+}
+
+void Stack::consume(ConnectionIndex connection, size_t n) {
+  const uint32_t index = connection.value();
+  Connection& c = connections_[index];
+  if (c.state == State::closed) return;
+  if (borrowed_.connection == index) {
+    const Bytes rest = borrowed_.bytes.subspan(n);
+    borrowed_ = {};
+    if (!rest.empty() && fin_queued(c.state)) {
+      counters_.add(Counter::tcp_drop_after_close, rest.size());
+    } else if (!rest.empty()) {
+      c.buffer = buffers_.take(c.rcv_nxt - rest.size());
+      if (c.buffer == none) {
+        // Not acknowledged: the peer sends it again.
+        c.rcv_nxt = c.rcv_nxt - rest.size();
+        counters_.add(Counter::tcp_drop_receive_buffers);
+      } else {
+        static_cast<void>(buffers_[c.buffer].reassembler.insert(c.rcv_nxt - rest.size(), rest,
+                                                                buffers_.window(c.buffer)));
+        buffers_[c.buffer].unread = static_cast<uint32_t>(rest.size());
+      }
+    }
+  } else if (c.buffer != none) {
+    ReceiveBuffer& buffer = buffers_[c.buffer];
+    ASSERT(n <= buffer.unread);
+    buffer.begin += static_cast<uint32_t>(n);
+    buffer.unread -= static_cast<uint32_t>(n);
+    if (buffer.is_idle()) release_buffer(c);
+  }
+  // A window that was as good as closed and is open again: RFC 9293 section 3.8.6.2.2.
+  const uint32_t offered = c.rcv_window();
+  if (offered < receive_buffer_bytes / 4 &&
+      window_max(c) - offered >= receive_buffer_bytes / 2 && may_receive(c.state)) {
+    c.ack_now = true;
+  }
+  refresh(index);
+}
+
+// Nobody consumed what was borrowed: it is kept, as if consume(0) had been called.
+void Stack::settle() {
+  if (borrowed_.connection != none) consume(ConnectionIndex(borrowed_.connection), 0);
+}
+
+void Stack::want_sender(Connection& c) {
+  counters_.add(Counter::tcp_send_queues_exhausted);
+  if (c.sender_wanted) return;
+  c.sender_wanted = true;
+  ++sender_wanted_;
+}
+
+bool Stack::take_sender(Connection& c) {
+  const uint32_t index = sender_pool_.take();
+  if (index == none) {
+    want_sender(c);
+    return false;
+  }
+  if (c.sender_wanted) {
+    c.sender_wanted = false;
+    --sender_wanted_;
+  }
+  c.sender = index;
+  Sender& sender = senders_[index];
+  sender.queue.reset(c.snd_nxt());
+  sender.recovery.reset(c.snd_nxt());
+  sender.marks.clear();
+  sender.scoreboard = none;
+  sender.window_max = c.snd_wnd;
+  sender.limited_to = c.snd_nxt();
+  sender.progress_at = now_;
+  sender.probe_due = false;
+  sender.override_due = false;
+  c.probes = 0;
+  // RFC 5681 section 4.1: nothing was sent for more than one RTO.
+  if (c.sent_ms != 0 && now_ms() - c.sent_ms > c.rtt.rto().ms()) {
+    c.congestion.on_idle_restart(now_);
+  }
+  return true;
+}
+
+// A Sender came free and somebody was refused one: tells the next of them, in table order. Bounded:
+// one walk around the table.
+void Stack::offer_sender() {
+  for (size_t steps = 0; steps < connections_.size(); ++steps) {
+    sender_wanted_cursor_ = (sender_wanted_cursor_ + 1) % connections_max();
+    Connection& c = connections_[sender_wanted_cursor_];
+    if (!c.sender_wanted) continue;
+    c.sender_wanted = false;
+    --sender_wanted_;
+    add_event(sender_wanted_cursor_, EventKind::acknowledged);
+    return;
+  }
+}
+
+bool Stack::queue_span(uint32_t index, const Span& span) {
+  Connection& c = connections_[index];
+  if (!may_send(c.state)) return false;
+  if (c.sender == none && !take_sender(c)) return false;
+  if (!senders_[c.sender].queue.push(span)) return false;
+  refresh(index);
+  return true;
+}
+
+bool Stack::send_slot(ConnectionIndex connection, content::ChunkIndex slot, uint32_t offset_bytes,
+                      uint32_t length_bytes) {
+  ASSERT(length_bytes > 0);
+  return queue_span(connection.value(), {.offset_bytes = offset_bytes,
+                                         .length_bytes = length_bytes,
+                                         .source = slot.value(),
+                                         .is_object = false});
+}
+
+bool Stack::send_object(ConnectionIndex connection, content::ObjectHandle object,
+                        uint64_t offset_bytes, uint64_t length_bytes) {
+  ASSERT(length_bytes > 0);
+  return queue_span(connection.value(), {.offset_bytes = offset_bytes,
+                                         .length_bytes = length_bytes,
+                                         .source = object.value(),
+                                         .is_object = true});
+}
+
+size_t Stack::spans_free(ConnectionIndex connection) {
+  Connection& c = connections_[connection.value()];
+  if (!may_send(c.state)) return 0;
+  if (c.sender != none) return senders_[c.sender].queue.spans_free();
+  if (sender_pool_.available() > 0) return SendQueue::spans_max;
+  want_sender(c);
+  return 0;
+}
+
+uint64_t Stack::bytes_unacknowledged(ConnectionIndex connection) const {
+  const Connection& c = connections_[connection.value()];
+  if (c.sender == none) return 0;
+  return senders_[c.sender].queue.end() - std::min(c.snd_una, senders_[c.sender].queue.end());
+}
+
+void Stack::close(Instant now, ConnectionIndex connection) {
+  now_ = std::max(now_, now);
+  const uint32_t index = connection.value();
+  Connection& c = connections_[index];
+  if (!may_send(c.state)) return;
+  c.state = c.state == State::established ? State::fin_wait_1 : State::last_ack;
+  // What the session has not read it never will.
+  if (borrowed_.connection != index && c.buffer != none) {
+    ReceiveBuffer& buffer = buffers_[c.buffer];
+    counters_.add(Counter::tcp_drop_after_close, buffer.unread);
+    release_buffer(c);
+  }
+  refresh(index);
+}
+
+void Stack::abort(Instant now, ConnectionIndex connection) {
+  now_ = std::max(now_, now);
+  const uint32_t index = connection.value();
+  if (!is_open(connection)) return;
+  Connection& c = connections_[index];
+  reply(c.flow, header_for(c, c.snd_nxt(), wire::tcp_flag::rst | wire::tcp_flag::ack));
+  end(index, CloseReason::aborted);
+}
+
+uint32_t Stack::session(ConnectionIndex connection) const {
+  const Connection& c = connections_[connection.value()];
+  return c.state == State::syn_received ? 0 : c.session;
+}
+
+void Stack::set_session(ConnectionIndex connection, uint32_t word) {
+  ASSERT(is_open(connection));
+  connections_[connection.value()].session = word;
+}
+
+const Flow& Stack::flow(ConnectionIndex connection) const {
+  return connections_[connection.value()].flow;
+}
+
+inet::PathRef& Stack::path(ConnectionIndex connection) {
+  return connections_[connection.value()].path;
+}
+
+// Getters.
+
+Usage Stack::usage() const {
+  return {.connections = connection_pool_.in_use(),
+          .half_open = half_open_.size(),
+          .time_wait = time_wait_.size(),
+          .send_queues = sender_pool_.in_use(),
+          .receive_buffers = buffers_.in_use(),
+          .scoreboards = scoreboard_pool_.in_use()};
+}
+
+void Stack::publish_usage() const {
+  const Usage now = usage();
+  counters_.set(Counter::tcp_connections, now.connections);
+  counters_.set(Counter::tcp_half_open, now.half_open);
+  counters_.set(Counter::tcp_time_wait, now.time_wait);
+  counters_.set(Counter::tcp_send_queues_in_use, now.send_queues);
+  counters_.set(Counter::tcp_receive_buffers_in_use, now.receive_buffers);
+  counters_.set(Counter::tcp_scoreboards_in_use, now.scoreboards);
+}
+
+Info Stack::info(ConnectionIndex connection) const {
+  const Connection& c = connections_[connection.value()];
+  Info out;
+  out.flow = c.flow;
+  out.state = c.state;
+  out.congestion = c.congestion.algorithm();
+  out.timestamps = c.timestamps;
+  out.sack = c.sack_permitted;
+  out.blocked = c.blocked;
+  out.parked = c.parked;
+  out.peer_window_scale = c.snd_wscale;
+  out.mss = c.mss;
+  out.cwnd_bytes = c.congestion.cwnd();
+  out.ssthresh_bytes = c.congestion.ssthresh();
+  out.in_flight_bytes = c.in_flight;
+  out.peer_window_bytes = c.snd_wnd;
+  out.window_bytes = c.rcv_window();
+  out.retransmissions = c.retransmissions;
+  out.retransmission_back_off = c.rtt.back_off_count();
+  // The SYN counts one, and so does a FIN that is acknowledged.
+  const uint64_t una = c.snd_una.value();
+  out.bytes_acknowledged = una > 0 ? una - 1 - (c.fin_sent && c.in_flight == 0 ? 1 : 0) : 0;
+  const uint64_t next = c.rcv_nxt.value();
+  const bool fin_received = c.state == State::close_wait || c.state == State::closing ||
+                            c.state == State::last_ack;
+  out.bytes_received = next > 0 ? next - 1 - (fin_received ? 1 : 0) : 0;
+  out.bytes_queued = bytes_unacknowledged(connection);
+  out.bytes_unread = static_cast<uint32_t>(readable(connection).size());
+  if (c.sender != none) {
+    out.recovery = senders_[c.sender].recovery.mode();
+    out.sacked_bytes = board(senders_[c.sender]).sacked_bytes();
+  }
+  out.srtt = c.rtt.srtt();
+  out.rttvar = c.rtt.rttvar();
+  out.min_rtt = c.rtt.min_rtt();
+  out.rto = c.rtt.rto();
+  return out;
+}
+
+}  // namespace sluice::tcp

@@ -1,0 +1,517 @@
+// SEGMENT ARRIVES: RFC 9293 section 3.10.7, with RFC 7323 (PAWS), RFC 5961 (blind attacks) and RFC
+// 6191 (TIME-WAIT). Section and step numbers below are those of RFC 9293.
+#include <algorithm>
+
+#include "base/assert.h"
+#include "tcp/isn.h"
+#include "tcp/stack.h"
+
+namespace sluice::tcp {
+
+using stats::Counter;
+namespace flag = wire::tcp_flag;
+
+namespace {
+
+// RFC 5961 section 7 asks for a limit; per connection, not per host, so that it tells an attacker
+// nothing about others (CVE-2016-5696). As Linux's tcp_invalid_ratelimit.
+constexpr uint32_t challenge_interval_ms = 500;
+
+// A segment size below this makes a server spend a packet on every few bytes. As Linux's
+// TCP_MIN_MSS.
+constexpr uint16_t mss_min = 88;
+// RFC 9293 section 3.7.1: without an MSS option.
+constexpr uint16_t mss_default_v4 = 536;
+constexpr uint16_t mss_default_v6 = 1220;
+
+// RFC 7323 section 2.3: a shift count above 14 is to be taken as 14.
+constexpr uint8_t window_scale_max = 14;
+
+// RFC 9293 section 3.10.7.4 (TIME-WAIT): a new connection's numbers begin above the old one's.
+constexpr uint32_t reuse_gap = 65'535;
+
+}  // namespace
+
+Received Stack::handle_segment(Instant now, const inet::TcpSegment& in) {
+  now_ = std::max(now_, now);
+  settle();
+  counters_.add(Counter::tcp_segments_received);
+  Segment segment;
+  Flow flow{.remote = in.source, .local = in.local};
+  if (!parse_segment(in.segment, segment, flow)) {
+    counters_.add(Counter::tcp_drop_malformed);
+    return {};
+  }
+  options_.sack.clear();
+  if (!segment.options.empty()) {
+    options_ = {};
+    if (!wire::parse_tcp_options(segment.options, options_)) {
+      counters_.add(Counter::tcp_drop_options);
+      return {};
+    }
+    segment.has_timestamps = options_.has_timestamps;
+    segment.ts_value = options_.timestamp_value;
+    segment.ts_echo = options_.timestamp_echo;
+  }
+  const uint32_t index = find(flow);
+  if (index != none) return handle_known(index, segment);
+  handle_unknown(flow, segment);
+  return {};
+}
+
+// No connection.
+
+void Stack::reply(const Flow& flow, const HeaderOut& header) {
+  if (!replies_.push({flow, header})) counters_.add(Counter::tcp_replies_dropped);
+}
+
+// RFC 9293 section 3.10.7.1: a reset that the sender of the segment will believe.
+void Stack::reply_reset(const Flow& flow, const Segment& segment) {
+  HeaderOut header{.local_port = flow.local_port, .remote_port = flow.remote_port};
+  if (segment.has(flag::ack)) {
+    header.seq = segment.ack;
+    header.flags = flag::rst;
+  } else {
+    header.ack = segment.seq + segment.length();
+    header.flags = flag::rst | flag::ack;
+  }
+  reply(flow, header);
+}
+
+void Stack::handle_unknown(const Flow& flow, const Segment& segment) {
+  if (flow.remote_port == 0 || flow.local_port == 0) {
+    counters_.add(Counter::tcp_drop_port_zero);
+    return;
+  }
+  if (const TimeWaitTable::State* state = time_wait_.find(flow); state != nullptr) {
+    handle_time_wait(flow, segment, *state);
+    return;
+  }
+  if (segment.has(flag::rst)) {
+    counters_.add(Counter::tcp_drop_unknown_reset);
+    return;
+  }
+  if (segment.has(flag::syn) && !segment.has(flag::ack)) {
+    handle_syn(flow, segment, nullptr);
+    return;
+  }
+  counters_.add(Counter::tcp_refused_unknown);
+  reply_reset(flow, segment);
+}
+
+// Section 3.10.7.4, TIME-WAIT.
+void Stack::handle_time_wait(const Flow& flow, const Segment& segment,
+                             TimeWaitTable::State state) {
+  if (segment.has(flag::rst)) {
+    // RFC 1337 section 3: an RST does not shorten TIME-WAIT.
+    counters_.add(Counter::tcp_drop_unknown_reset);
+    return;
+  }
+  if (segment.has(flag::syn) && !segment.has(flag::ack)) {
+    const ReuseSyn syn{.seq = segment.seq,
+                       .has_timestamp = segment.has_timestamps,
+                       .timestamp = segment.ts_value};
+    if (may_reuse(state, syn)) {
+      counters_.add(Counter::tcp_time_wait_reused);
+      time_wait_.remove(flow);
+      const SeqNumber above = state.snd_nxt + reuse_gap;
+      handle_syn(flow, segment, &above);
+      return;
+    }
+    counters_.add(Counter::tcp_time_wait_refused);
+  } else if (segment.has(flag::fin)) {
+    time_wait_.restart(now_, flow);
+  } else if (segment.length() == 0 && segment.seq == state.rcv_nxt) {
+    return;  // the ACK of our FIN, once more
+  }
+  reply(flow, {.local_port = flow.local_port,
+               .remote_port = flow.remote_port,
+               .seq = state.snd_nxt,
+               .ack = state.rcv_nxt,
+               .flags = flag::ack,
+               .window = static_cast<uint16_t>(receive_buffer_bytes),
+               .timestamps = state.has_timestamps,
+               .ts_value = now_ms() + state.timestamp_offset,
+               .ts_echo = state.ts_recent});
+}
+
+// Section 3.10.7.2, LISTEN.
+void Stack::handle_syn(const Flow& flow, const Segment& segment, const SeqNumber* iss_above) {
+  if (segment.has(flag::fin)) {
+    counters_.add(Counter::tcp_drop_flags);
+    return;
+  }
+  if (std::find(config_.ports.begin(), config_.ports.end(), flow.local_port) ==
+      config_.ports.end()) {
+    counters_.add(Counter::tcp_refused_port);
+    reply_reset(flow, segment);
+    return;
+  }
+  counters_.add(Counter::tcp_syn_received);
+  if (!accepting_) {
+    counters_.add(Counter::tcp_refused_draining);
+    reply_reset(flow, segment);
+    return;
+  }
+  const bool full = connection_pool_.available() == 0;
+  if (half_open_.full() || (full && half_open_.oldest() != none)) {
+    counters_.add(Counter::tcp_half_open_recycled);
+    end(half_open_.oldest(), CloseReason::none);
+  } else if (full) {
+    counters_.add(Counter::tcp_drop_connections_full);
+    return;
+  }
+  open(connection_pool_.take(), flow, segment, iss_above);
+}
+
+void Stack::open(uint32_t index, const Flow& flow, const Segment& syn,
+                 const SeqNumber* iss_above) {
+  const wire::TcpOptions none_given;
+  const wire::TcpOptions& options = syn.options.empty() ? none_given : options_;
+  Connection& c = connections_[index];
+  c = Connection{};
+  c.flow = flow;
+  c.state = State::syn_received;
+  c.irs = syn.seq;
+  c.rcv_nxt = StreamOffset(1);
+  c.last_ack_sent = c.irs + 1;
+  c.rcv_edge = c.irs + 1 + receive_buffer_bytes;
+  c.iss = initial_seq_number(config_.key, flow, now_);
+  if (iss_above != nullptr && c.iss < *iss_above) c.iss = *iss_above;
+  c.snd_wnd = syn.window;
+  c.snd_wl1 = syn.seq;
+  c.heard_ms = now_ms();
+
+  c.sack_permitted = options.sack_permitted;
+  if (options.has_window_scale) {
+    c.snd_wscale = std::min(options.window_scale, window_scale_max);
+    c.window_scaling = true;
+  }
+  if (syn.has_timestamps) {
+    c.timestamps = true;
+    c.ts_recent = syn.ts_value;
+    c.ts_offset = timestamp_offset(config_.key, flow);
+  }
+  uint16_t peer_mss = flow.remote.is_v4() ? mss_default_v4 : mss_default_v6;
+  if (options.has_mss) peer_mss = std::max(options.mss, mss_min);
+  c.mss = std::min(peer_mss, link_mss(flow));
+  if (c.timestamps) c.mss = static_cast<uint16_t>(c.mss - timestamps_bytes);
+  c.congestion = CongestionControl(config_.congestion, c.mss);
+
+  table_.insert(flow_hash(config_.key, flow), index);
+  c.session = half_open_.add(index);
+  c.resend_due = true;
+  // Runs although the SYN-ACK may have to wait for the neighbour: so ends what never leaves.
+  set_send_timer(c, SendTimer::retransmit, c.rtt.rto());
+  refresh(index);
+}
+
+// A connection in any state but CLOSED.
+
+Received Stack::handle_known(uint32_t index, Segment& segment) {
+  Connection& c = connections_[index];
+  const int32_t distance = segment.seq - wrap(c.irs, c.rcv_nxt);
+  if (!check_timestamps(index, segment) || !check_sequence(index, segment, distance)) {
+    refresh(index);
+    return {};
+  }
+  // RFC 7323 section 4.3 (R3).
+  if (c.timestamps && segment.has_timestamps && segment.seq <= c.last_ack_sent) {
+    c.ts_recent = segment.ts_value;
+  }
+  c.heard_ms = now_ms();
+  if (c.state != State::syn_received && c.send_timer != SendTimer::persist) c.probes = 0;
+
+  // Fifth: the ACK field.
+  if (c.state == State::syn_received && !establish(index, segment)) return {};
+  if (!handle_ack(index, segment)) return {};
+
+  // Sixth: RFC 6093 section 3: urgent data is in line like any other. Seventh: the text.
+  Received out;
+  const StreamOffset before = c.rcv_nxt;
+  if (!segment.payload.empty()) receive_payload(index, segment, distance);
+  const bool received_before = may_receive(c.state);
+  if (received_before) receive_fin(index, segment);
+  if (connections_[index].state == State::closed) return {};
+  const bool peer_closed = received_before && !may_receive(c.state);
+  if (c.rcv_nxt != before && !fin_queued(c.state)) {
+    out.connection = ConnectionIndex(index);
+    out.readable = readable(out.connection);
+    out.peer_closed = peer_closed;
+  }
+  if (out.readable.empty() && !out.peer_closed) out.connection = ConnectionIndex::none();
+  refresh(index);
+  return out;
+}
+
+// RFC 7323 section 3.2 (a segment without the option is dropped) and section 5.3 (PAWS).
+bool Stack::check_timestamps(uint32_t index, const Segment& segment) {
+  Connection& c = connections_[index];
+  if (!c.timestamps || segment.has(flag::rst)) return true;
+  if (!segment.has_timestamps) {
+    counters_.add(Counter::tcp_drop_no_timestamp);
+    return false;
+  }
+  // There is no need for the 24 days of section 5.5: keep-alive does not let a peer be silent that
+  // long.
+  if (static_cast<int32_t>(segment.ts_value - c.ts_recent) >= 0) return true;
+  counters_.add(Counter::tcp_drop_paws);
+  challenge(index);
+  return false;
+}
+
+// First to fourth: sequence number, RST, SYN. Returns false when the segment is done with.
+bool Stack::check_sequence(uint32_t index, const Segment& segment, int32_t distance) {
+  Connection& c = connections_[index];
+  if (segment.has(flag::rst)) {
+    handle_reset(index, distance);
+    return false;
+  }
+  if (segment.has(flag::syn)) {
+    if (c.state == State::syn_received && segment.seq == c.irs && !segment.has(flag::ack)) {
+      c.resend_due = true;  // it did not see our SYN-ACK
+      return false;
+    }
+    // RFC 5961 section 4.2: whatever its sequence number.
+    counters_.add(Counter::tcp_drop_syn_blind);
+    challenge(index);
+    return false;
+  }
+  const auto length = static_cast<int64_t>(segment.length());
+  const auto window = static_cast<int64_t>(c.rcv_window());
+  const bool begins_inside = distance == 0 || (distance > 0 && distance < window);
+  const bool reaches_inside = distance < 0 && distance + length > 0;
+  if (begins_inside || reaches_inside) {
+    if (segment.has(flag::ack)) return true;
+    counters_.add(Counter::tcp_drop_no_ack);
+    return false;
+  }
+  if (segment.payload.empty()) {
+    // A keep-alive probe, or an old ACK.
+    counters_.add(Counter::tcp_drop_out_of_window);
+    if (segment.length() > 0) {
+      c.ack_now = true;  // a FIN sent again
+    } else {
+      challenge(index);
+    }
+    return false;
+  }
+  if (distance < 0) {
+    counters_.add(Counter::tcp_duplicate_segments);
+    const StreamOffset begin = unwrap(c.irs, segment.seq, c.rcv_nxt);
+    note_duplicate(index, {begin, begin + segment.payload.size()});
+  } else {
+    counters_.add(Counter::tcp_drop_out_of_window);
+  }
+  c.ack_now = true;
+  return false;
+}
+
+// RFC 5961 section 3.2.
+void Stack::handle_reset(uint32_t index, int32_t distance) {
+  Connection& c = connections_[index];
+  if (distance == 0) {
+    if (c.state == State::syn_received) counters_.add(Counter::tcp_half_open_reset);
+    end(index, CloseReason::reset_by_peer);
+  } else if (distance > 0 && static_cast<uint32_t>(distance) < c.rcv_window()) {
+    counters_.add(Counter::tcp_drop_reset_blind);
+    challenge(index);
+  } else {
+    counters_.add(Counter::tcp_drop_out_of_window);
+  }
+}
+
+void Stack::challenge(uint32_t index) {
+  Connection& c = connections_[index];
+  if (c.state == State::syn_received) {
+    c.resend_due = true;
+    return;
+  }
+  const uint32_t now = now_ms();
+  if (c.challenged_ms != 0 && now - c.challenged_ms < challenge_interval_ms) {
+    counters_.add(Counter::tcp_challenge_acks_limited);
+    return;
+  }
+  counters_.add(Counter::tcp_challenge_acks);
+  c.challenged_ms = now | 1;  // never 0
+  c.ack_now = true;
+}
+
+// Fifth, SYN-RECEIVED. Returns false when the segment is done with.
+bool Stack::establish(uint32_t index, const Segment& segment) {
+  Connection& c = connections_[index];
+  if (segment.ack != c.iss + 1 || c.in_flight == 0) {
+    // Also when our SYN-ACK has not left yet: nobody can acknowledge it.
+    counters_.add(Counter::tcp_refused_unknown);
+    reply_reset(c.flow, segment);
+    refresh(index);
+    return false;
+  }
+  // The timer was set when the SYN-ACK left. Sent once only: RFC 6298 section 3.
+  if (c.retransmissions == 0) {
+    c.rtt.add_sample(std::max(now_ - (c.send_deadline - c.rtt.rto()), Duration::from_us(1)));
+  } else {
+    c.rtt.clear_back_off();
+  }
+  leave_half_open(c);
+  c.state = State::established;
+  c.snd_una = StreamOffset(1);
+  c.in_flight = 0;
+  c.probes = 0;
+  c.resend_due = false;
+  c.send_timer = SendTimer::none;
+  c.send_deadline = Instant::never();
+  c.snd_wnd = segment.window << c.snd_wscale;
+  c.snd_wl1 = segment.seq;
+  counters_.add(Counter::tcp_accepted);
+  add_event(index, EventKind::accepted);
+  return true;
+}
+
+// Seventh: the text. A FIN is looked at afterwards.
+void Stack::receive_payload(uint32_t index, const Segment& segment, int32_t distance) {
+  Connection& c = connections_[index];
+  if (!may_receive(c.state)) return;  // behind the peer's FIN
+  Bytes payload = segment.payload;
+  const StreamOffset begin = unwrap(c.irs, segment.seq, c.rcv_nxt);
+  StreamOffset offset = begin;
+  if (distance < 0) {
+    const size_t known = std::min(payload.size(), static_cast<size_t>(-int64_t{distance}));
+    note_duplicate(index, {begin, begin + known});
+    payload = payload.subspan(known);
+    offset = c.rcv_nxt;
+    c.ack_now = true;
+  }
+  const uint64_t ahead = offset - c.rcv_nxt;
+  const uint64_t room = c.rcv_window() > ahead ? c.rcv_window() - ahead : 0;
+  if (payload.size() > room) {
+    counters_.add(Counter::tcp_drop_beyond_window);
+    payload = payload.first(room);
+    c.ack_now = true;
+  }
+  if (payload.empty()) return;
+  if (fin_queued(c.state)) {
+    if (ahead > 0) {
+      c.ack_now = true;  // not kept: it will be sent again when the gap is closed
+      return;
+    }
+    counters_.add(Counter::tcp_drop_after_close, payload.size());
+    c.rcv_nxt += payload.size();
+    schedule_ack(c);
+    return;
+  }
+  if (c.buffer == none && ahead == 0) {
+    borrowed_ = {index, payload};
+    c.rcv_nxt += payload.size();
+    counters_.add(Counter::tcp_payload_received_bytes, payload.size());
+    schedule_ack(c);
+    return;
+  }
+  keep_payload(index, offset, payload);
+}
+
+void Stack::keep_payload(uint32_t index, StreamOffset offset, Bytes payload) {
+  Connection& c = connections_[index];
+  if (c.buffer == none) c.buffer = buffers_.take(c.rcv_nxt);
+  if (c.buffer == none) {
+    counters_.add(Counter::tcp_drop_receive_buffers);
+    c.ack_now = true;
+    return;
+  }
+  ReceiveBuffer& buffer = buffers_[c.buffer];
+  const bool had_gaps = !buffer.reassembler.is_empty();
+  MutableBytes window = buffers_.window(c.buffer);
+  window = window.first(std::min<size_t>(window.size(), c.rcv_window()));
+  const Reassembler::Inserted inserted = buffer.reassembler.insert(offset, payload, window);
+  if (!inserted.duplicate.empty()) note_duplicate(index, inserted.duplicate);
+  switch (inserted.outcome) {
+    case Reassembler::Outcome::in_order:
+      buffer.unread += inserted.newly_contiguous;
+      c.rcv_nxt = buffer.reassembler.next();
+      counters_.add(Counter::tcp_payload_received_bytes, inserted.newly_contiguous);
+      schedule_ack(c);
+      break;
+    case Reassembler::Outcome::stored: counters_.add(Counter::tcp_out_of_order_segments); break;
+    case Reassembler::Outcome::duplicate: counters_.add(Counter::tcp_duplicate_segments); break;
+    case Reassembler::Outcome::outside_window:
+      counters_.add(Counter::tcp_drop_beyond_window);
+      break;
+    case Reassembler::Outcome::too_many_gaps:
+      counters_.add(Counter::tcp_drop_too_many_gaps);
+      break;
+  }
+  // RFC 5681 section 4.2: at once, when it came out of order or fills a gap.
+  if (had_gaps || inserted.outcome != Reassembler::Outcome::in_order) c.ack_now = true;
+  if (buffer.is_idle()) release_buffer(c);
+}
+
+// RFC 5681 section 4.2: every second full segment, or after a while.
+void Stack::schedule_ack(Connection& c) {
+  const auto unacknowledged = static_cast<uint32_t>(wrap(c.irs, c.rcv_nxt) - c.last_ack_sent);
+  const uint32_t full = link_mss(c.flow) - (c.timestamps ? uint32_t{timestamps_bytes} : 0);
+  if (unacknowledged >= 2 * full) {
+    c.ack_now = true;
+  } else if (!c.ack_delayed && !c.ack_now) {
+    c.ack_delayed = true;
+    c.ack_deadline_ms = now_ms() + static_cast<uint32_t>(config_.delayed_ack.ms());
+  }
+}
+
+void Stack::note_duplicate(uint32_t index, const StreamRange& range) {
+  duplicates_[index % duplicates_.size()] = {index, range};
+}
+
+// Eighth: the FIN bit.
+void Stack::receive_fin(uint32_t index, const Segment& segment) {
+  Connection& c = connections_[index];
+  if (segment.has(flag::fin)) {
+    const StreamOffset at =
+        unwrap(c.irs, segment.seq, c.rcv_nxt) + segment.payload.size();
+    // A borrowed payload may yet have to be given up, when no buffer is free to keep its rest: then
+    // the FIN behind it has not been seen either.
+    const bool uncertain = borrowed_.connection == index && buffers_.available() == 0;
+    if (at == c.rcv_nxt && !uncertain) {
+      handle_fin(index);
+      return;
+    }
+    if (c.buffer != none && at > c.rcv_nxt) buffers_[c.buffer].fin_at = at;
+    c.ack_now = true;
+  } else if (c.buffer != none && buffers_[c.buffer].fin_at == c.rcv_nxt) {
+    handle_fin(index);  // this segment closed the gap before it
+  }
+}
+
+void Stack::handle_fin(uint32_t index) {
+  Connection& c = connections_[index];
+  c.rcv_nxt += 1;
+  c.ack_now = true;
+  switch (c.state) {
+    case State::established:
+      c.state = State::close_wait;
+      add_event(index, EventKind::peer_closed);
+      break;
+    case State::fin_wait_1: c.state = State::closing; break;
+    case State::fin_wait_2: enter_time_wait(index); break;
+    case State::closed:
+    case State::syn_received:
+    case State::close_wait:
+    case State::closing:
+    case State::last_ack: break;
+  }
+}
+
+// Both FINs are acknowledged, or will be by the ACK that leaves now.
+void Stack::enter_time_wait(uint32_t index) {
+  Connection& c = connections_[index];
+  const bool recycled = time_wait_.insert(now_, c.flow,
+                                          {.snd_nxt = wrap(c.iss, c.snd_nxt()),
+                                           .rcv_nxt = wrap(c.irs, c.rcv_nxt),
+                                           .ts_recent = c.ts_recent,
+                                           .timestamp_offset = c.ts_offset,
+                                           .has_timestamps = c.timestamps});
+  if (recycled) counters_.add(Counter::tcp_time_wait_recycled);
+  if (c.ack_now) reply(c.flow, header_for(c, c.snd_nxt(), flag::ack));
+  end(index, CloseReason::finished);
+}
+
+}  // namespace sluice::tcp

@@ -1,0 +1,377 @@
+// What a connection sends next, and how it is written: RFC 9293 sections 3.7.4 and 3.8.6, RFC 5681,
+// RFC 6675, RFC 8985 section 7.
+#include <algorithm>
+
+#include "base/assert.h"
+#include "tcp/stack.h"
+
+namespace sluice::tcp {
+
+using stats::Counter;
+namespace flag = wire::tcp_flag;
+
+namespace {
+
+// Sending waits until a quarter of the window can leave as one train, rather than follow every ACK
+// with two segments: each train costs the same, however long it is. As Linux's tcp_tso_win_divisor.
+constexpr uint32_t train_window_divisor = 4;
+
+constexpr uint32_t round_down(uint32_t bytes, uint32_t unit) {
+  return bytes - bytes % unit;
+}
+
+// Takes bytes off the end.
+void shorten(FixedVector<content::Extent, wire::TxFrame::extents_max>& payload, uint32_t bytes) {
+  while (bytes > 0) {
+    const uint32_t cut = std::min(bytes, payload.back().length_bytes);
+    payload.back().length_bytes -= cut;
+    bytes -= cut;
+    if (payload.back().length_bytes == 0) payload.pop_back();
+  }
+}
+
+}  // namespace
+
+// What to send.
+
+Stack::Plan Stack::plan(Connection& c) {
+  c.window_wanted = false;
+  if (c.state < State::established) return {};
+  if (c.sender == none) {
+    if (!fin_queued(c.state) || c.fin_sent) return {};
+    return {.kind = Plan::Kind::fresh, .range = {c.snd_nxt(), c.snd_nxt() + 1}};
+  }
+  if (c.blocked) return {};
+  Sender& sender = senders_[c.sender];
+  const bool recovering = sender.recovery.mode() != RecoveryMode::open;
+  if (recovering) {
+    if (const Plan again = plan_again(c, sender, {}); again.kind != Plan::Kind::none) return again;
+  }
+  if (sender.probe_due) return plan_probe(c, sender);
+  const Plan fresh = plan_fresh(c, sender);
+  if (fresh.kind == Plan::Kind::none && sender.recovery.mode() == RecoveryMode::fast) {
+    return plan_again(c, sender, {.rule_3 = true});
+  }
+  return fresh;
+}
+
+Stack::Plan Stack::plan_again(const Connection& c, const Sender& sender,
+                              LossRecovery::Choice how) {
+  const Scoreboard& scoreboard = board(sender);
+  const Flight now = flight(c);
+  const StreamRange hole = sender.recovery.next_retransmission(now, scoreboard, how);
+  if (hole.empty()) return {};
+  const uint64_t wanted = how.rule_3 ? std::min<uint64_t>(hole.end - hole.begin, c.mss)
+                                     : hole.end - hole.begin;
+  uint32_t limit = std::min(sender.recovery.room(now, scoreboard, c.congestion),
+                            config_.train_max_bytes);
+  if (limit < wanted) limit = round_down(limit, c.mss);
+  if (limit == 0) return {};
+  return {.kind = Plan::Kind::again,
+          .range = {hole.begin, hole.begin + std::min<uint64_t>(wanted, limit)}};
+}
+
+// RFC 8985 section 7.3: new data if there is any, else the last segment once more; whatever cwnd
+// says.
+Stack::Plan Stack::plan_probe(const Connection& c, const Sender& sender) {
+  const StreamOffset nxt = c.snd_nxt();
+  const StreamOffset end = sender.queue.end();
+  if (c.in_flight == 0) return {};
+  const uint32_t window = c.snd_wnd > c.in_flight ? c.snd_wnd - c.in_flight : 0;
+  if (nxt < end) {
+    const auto bytes = static_cast<uint32_t>(std::min<uint64_t>(end - nxt, c.mss));
+    if (bytes <= window) {
+      const bool last = nxt + bytes == end && fin_queued(c.state);
+      return {.kind = Plan::Kind::fresh,
+              .probe = true,
+              .range = {nxt, nxt + bytes + (last ? 1 : 0)}};
+    }
+  }
+  const StreamOffset data_end = std::min(nxt, end);
+  const uint64_t back = std::min<uint64_t>(data_end - std::min(c.snd_una, data_end), c.mss);
+  return {.kind = Plan::Kind::again, .probe = true, .range = {data_end - back, nxt}};
+}
+
+Stack::Plan Stack::plan_fresh(Connection& c, Sender& sender) {
+  const StreamOffset nxt = c.snd_nxt();
+  const StreamOffset end = sender.queue.end();
+  const bool fin = fin_queued(c.state) && !c.fin_sent;
+  if (nxt >= end) {
+    if (!fin) return {};
+    return {.kind = Plan::Kind::fresh, .range = {nxt, nxt + 1}};
+  }
+  const uint64_t available = end - nxt;
+  const uint32_t room = sender.recovery.room(flight(c), board(sender), c.congestion);
+  const uint32_t window = c.snd_wnd > c.in_flight ? c.snd_wnd - c.in_flight : 0;
+  const uint32_t limit = std::min({room, window, config_.train_max_bytes});
+  if (available <= limit) {
+    return {.kind = Plan::Kind::fresh, .range = {nxt, end + (fin ? 1 : 0)}};
+  }
+  if (room <= window && room < available) sender.limited_to = nxt;
+  if (limit < c.mss) {
+    if (room < c.mss && room <= window) return {};  // ACKs will make room
+    // RFC 9293 section 3.8.6.2.1: no silly small segments, unless the window was never larger than
+    // twice that, or waiting has lasted long enough.
+    const bool worth = uint64_t{window} * 2 >= sender.window_max || sender.override_due;
+    if (window > 0 && window <= room && worth) {
+      return {.kind = Plan::Kind::fresh, .range = {nxt, nxt + window}};
+    }
+    c.window_wanted = c.in_flight == 0;
+    return {};
+  }
+  const uint32_t bytes = round_down(limit, c.mss);
+  const uint32_t goal = std::min(
+      round_down(c.congestion.cwnd() / train_window_divisor, c.mss), config_.train_max_bytes - c.mss);
+  if (bytes < goal && bytes == round_down(room, c.mss) &&
+      sender.recovery.mode() == RecoveryMode::open && c.in_flight > bytes) {
+    return {};
+  }
+  return {.kind = Plan::Kind::fresh, .range = {nxt, nxt + bytes}};
+}
+
+bool Stack::has_output(Connection& c) {
+  if (c.state == State::syn_received) return c.resend_due;
+  const bool data = plan(c).kind != Plan::Kind::none;
+  return data || c.ack_now || c.probe_due || c.resend_due;
+}
+
+// How it is written.
+
+Poll Stack::poll_segment(Instant now, ConnectionIndex connection, SegmentOut& out) {
+  now_ = std::max(now_, now);
+  const uint32_t index = connection.value();
+  Connection& c = connections_[index];
+  out.payload.clear();
+  out.payload_length = 0;
+  out.segment_size = c.mss;
+  Poll result = Poll::segment;
+  if (c.state == State::closed) return Poll::nothing;
+  if (c.state == State::syn_received) {
+    if (!c.resend_due) return Poll::nothing;
+    emit_syn_ack(c, out);
+  } else if (c.ack_now && reports_sack(index)) {
+    emit_ack(index, out);
+  } else if (c.resend_due) {
+    c.resend_due = false;
+    emit_lone(c, c.snd_nxt() - 1, flag::fin | flag::ack, out);
+  } else if (const Plan planned = plan(c); planned.kind != Plan::Kind::none) {
+    result = poll_data(index, planned, out);
+  } else if (c.probe_due) {
+    c.probe_due = false;
+    emit_lone(c, c.snd_una - 1, flag::ack, out);
+  } else if (c.ack_now) {
+    emit_ack(index, out);
+  } else {
+    result = Poll::nothing;
+  }
+  if (result == Poll::segment) {
+    counters_.add(Counter::tcp_segments_sent);
+    counters_.add(Counter::tcp_payload_sent_bytes, out.payload_length);
+  }
+  refresh(index);
+  return result;
+}
+
+Poll Stack::describe(Connection& c, const Plan& planned, uint32_t bytes, SegmentOut& out) {
+  Sender& sender = senders_[c.sender];
+  const bool again = planned.kind == Plan::Kind::again;
+  const SendQueue::Described described = sender.queue.describe(
+      now_, catalog_, {.from = planned.range.begin, .max_bytes = bytes, .again = again},
+      out.payload);
+  uint32_t usable = described.bytes;
+  if (usable < bytes) {
+    // What is not a whole number of segments waits for the rest, but for a lack of extents.
+    const bool short_of_content = described.stop != SendQueue::Stop::done;
+    if (usable >= c.mss) {
+      usable = round_down(usable, c.mss);
+    } else if (short_of_content && !again) {
+      usable = described.stop == SendQueue::Stop::gone ? usable : 0;
+    }
+    shorten(out.payload, described.bytes - usable);
+  }
+  out.payload_length = usable;
+  if (usable > 0) return Poll::segment;
+  if (described.stop == SendQueue::Stop::gone) return Poll::gone;
+  c.blocked = true;
+  out.missing = {described.object, described.offset_bytes};
+  return Poll::blocked;
+}
+
+Poll Stack::poll_data(uint32_t index, const Plan& planned, SegmentOut& out) {
+  Connection& c = connections_[index];
+  const StreamOffset begin = planned.range.begin;
+  const StreamOffset end = c.sender == none ? begin : senders_[c.sender].queue.end();
+  const auto bytes =
+      static_cast<uint32_t>(std::min(planned.range.end, std::max(end, begin)) - begin);
+  if (bytes > 0) {
+    const Poll found = describe(c, planned, bytes, out);
+    if (found != Poll::segment) return found;
+  }
+  const StreamOffset data_end = begin + out.payload_length;
+  const bool fin = planned.range.end > end && data_end >= end;
+  uint8_t flags = flag::ack;
+  if (out.payload_length > 0 && data_end == end) flags |= flag::psh;
+  if (fin) flags |= flag::fin;
+  const HeaderOut header = header_for(c, begin, flags);
+  out.header_length = emit_header(header, out.header.data());
+  note_sent(c, planned, {begin, data_end + (fin ? 1 : 0)});
+  return Poll::segment;
+}
+
+void Stack::note_sent(Connection& c, const Plan& planned, const StreamRange& sent) {
+  const auto length = static_cast<uint32_t>(sent.end - sent.begin);
+  const bool fresh = planned.kind == Plan::Kind::fresh;
+  c.sent_ms = now_ms() | 1;  // never 0
+  if (fresh) {
+    if (c.in_flight == 0 && c.sender != none) senders_[c.sender].progress_at = now_;
+    c.in_flight += length;
+    const StreamOffset data_end = c.sender == none ? sent.begin : senders_[c.sender].queue.end();
+    if (sent.end > data_end) c.fin_sent = true;
+  } else {
+    if (c.retransmissions < UINT16_MAX) ++c.retransmissions;
+    counters_.add(Counter::tcp_retransmitted_segments);
+    counters_.add(Counter::tcp_retransmitted_bytes, length);
+  }
+  if (c.sender == none) {
+    if (c.send_timer == SendTimer::none) arm_send_timer(c);
+    return;
+  }
+  Sender& sender = senders_[c.sender];
+  sender.override_due = false;
+  if (fresh) {
+    sender.marks.add(sent.end, now_);
+  } else {
+    sender.marks.clear();
+    sender.recovery.on_retransmitted(flight(c), sent, now_ms() + c.ts_offset);
+  }
+  sender.recovery.on_sent(length);
+  if (planned.probe) {
+    sender.probe_due = false;
+    sender.recovery.on_probe_sent({.range = sent, .retransmitted = !fresh});
+    counters_.add(Counter::tcp_tail_probes);
+  }
+  // RFC 6298 section 5.1: start the timer if it is not running; RFC 8985 section 7.2: a probe is
+  // counted from the last transmission.
+  if (c.send_timer != SendTimer::retransmit || planned.probe) arm_send_timer(c);
+}
+
+uint32_t Stack::window_max(const Connection& c) const {
+  return c.buffer == none ? receive_buffer_bytes : buffers_[c.buffer].window_max();
+}
+
+// RFC 9293 section 3.8.6.2.2: the window moves on by a segment at least, or by half the buffer.
+void Stack::advance_window(Connection& c) {
+  const SeqNumber edge = wrap(c.irs, c.rcv_nxt) + window_max(c);
+  const uint32_t step = std::min<uint32_t>(receive_buffer_bytes / 2, link_mss(c.flow));
+  if (edge - c.rcv_edge >= static_cast<int32_t>(step)) c.rcv_edge = edge;
+}
+
+// A header with everything that we have to say to the peer now; so no ACK is due any more.
+HeaderOut Stack::header_for(Connection& c, StreamOffset at, uint8_t flags) {
+  advance_window(c);
+  const SeqNumber ack = wrap(c.irs, c.rcv_nxt);
+  c.last_ack_sent = ack;
+  c.ack_now = false;
+  c.ack_delayed = false;
+  return {.local_port = c.flow.local_port,
+          .remote_port = c.flow.remote_port,
+          .seq = wrap(c.iss, at),
+          .ack = ack,
+          .flags = flags,
+          .window = static_cast<uint16_t>(std::min<uint32_t>(c.rcv_window(), 65'535)),
+          .timestamps = c.timestamps,
+          .ts_value = now_ms() + c.ts_offset,
+          .ts_echo = c.ts_recent};
+}
+
+void Stack::emit_lone(Connection& c, StreamOffset at, uint8_t flags, SegmentOut& out) {
+  out.header_length = emit_header(header_for(c, at, flags), out.header.data());
+}
+
+// Is there more to say than a plain ACK? Data segments say it only in plain: their length is that
+// of a header with timestamps.
+bool Stack::reports_sack(uint32_t index) const {
+  const Connection& c = connections_[index];
+  if (!c.sack_permitted) return false;
+  if (duplicates_[index % duplicates_.size()].connection == index) return true;
+  return c.buffer != none && !buffers_[c.buffer].reassembler.is_empty();
+}
+
+void Stack::emit_ack(uint32_t index, SegmentOut& out) {
+  Connection& c = connections_[index];
+  const bool with_sack = reports_sack(index);
+  const HeaderOut header = header_for(c, c.snd_nxt(), flag::ack);
+  if (!with_sack) {
+    out.header_length = emit_header(header, out.header.data());
+    return;
+  }
+  wire::TcpOptions options{.has_timestamps = header.timestamps,
+                           .timestamp_value = header.ts_value,
+                           .timestamp_echo = header.ts_echo};
+  // RFC 2018 section 3: three blocks fit beside timestamps.
+  const size_t limit = c.timestamps ? 3 : 4;
+  Duplicate& duplicate = duplicates_[index % duplicates_.size()];
+  Reassembler::SackBlocks blocks;
+  const StreamRange twice =
+      duplicate.connection == index ? duplicate.range : StreamRange{};
+  if (c.buffer != none) {
+    blocks = buffers_[c.buffer].reassembler.sack_blocks(limit, twice);
+  } else {
+    static_cast<void>(blocks.push_back(twice));
+  }
+  if (duplicate.connection == index) duplicate = {};
+  for (const StreamRange& block : blocks) {
+    static_cast<void>(options.sack.push_back(
+        {wrap(c.irs, block.begin).value(), wrap(c.irs, block.end).value()}));
+  }
+  const wire::TcpHeader fixed{.source_port = header.local_port,
+                              .destination_port = header.remote_port,
+                              .sequence = header.seq.value(),
+                              .acknowledgment = header.ack.value(),
+                              .flags = header.flags,
+                              .window = header.window};
+  out.header_length =
+      static_cast<uint8_t>(wire::emit_tcp(fixed, options, {out.header.data(), out.header.size()}));
+}
+
+void Stack::emit_syn_ack(Connection& c, SegmentOut& out) {
+  c.resend_due = false;
+  if (c.in_flight > 0) {
+    if (c.retransmissions < UINT16_MAX) ++c.retransmissions;
+    counters_.add(Counter::tcp_syn_ack_retransmitted);
+  }
+  c.in_flight = 1;
+  const HeaderOut header = header_for(c, StreamOffset(0), flag::syn | flag::ack);
+  const wire::TcpHeader fixed{.source_port = header.local_port,
+                              .destination_port = header.remote_port,
+                              .sequence = header.seq.value(),
+                              .acknowledgment = header.ack.value(),
+                              .flags = header.flags,
+                              .window = header.window};
+  const wire::TcpOptions options{.has_mss = true,
+                                 .has_window_scale = c.window_scaling,
+                                 .sack_permitted = c.sack_permitted,
+                                 .has_timestamps = c.timestamps,
+                                 .window_scale = 0,  // receive_buffer_bytes needs none
+                                 .mss = link_mss(c.flow),
+                                 .timestamp_value = header.ts_value,
+                                 .timestamp_echo = header.ts_echo};
+  out.header_length =
+      static_cast<uint8_t>(wire::emit_tcp(fixed, options, {out.header.data(), out.header.size()}));
+  set_send_timer(c, SendTimer::retransmit, c.rtt.rto());
+}
+
+bool Stack::poll_reply(SegmentOut& out, Flow& flow) {
+  Reply reply;
+  if (!replies_.pop(reply)) return false;
+  flow = reply.flow;
+  out.payload.clear();
+  out.payload_length = 0;
+  out.segment_size = 0;
+  out.header_length = emit_header(reply.header, out.header.data());
+  counters_.add(Counter::tcp_segments_sent);
+  if ((reply.header.flags & flag::rst) != 0) counters_.add(Counter::tcp_resets_sent);
+  return true;
+}
+
+}  // namespace sluice::tcp

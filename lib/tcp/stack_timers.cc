@@ -1,0 +1,281 @@
+// Time, and what the path says: RFC 6298, RFC 8985 section 7, RFC 9293 sections 3.8.4 and 3.8.6.1,
+// RFC 1191, RFC 8201.
+#include <algorithm>
+
+#include "base/assert.h"
+#include "tcp/stack.h"
+
+namespace sluice::tcp {
+
+using stats::Counter;
+namespace flag = wire::tcp_flag;
+
+namespace {
+
+// RFC 8985 section 7.2: the peer may delay the ACK of a single segment this long (WCDelAckT).
+constexpr Duration delayed_ack_worst = Duration::from_ms(200);
+// Below this a peer's scheduling looks like a loss. As Linux, two ticks of its clock.
+constexpr Duration tail_probe_min = Duration::from_ms(10);
+// RFC 9293 section 3.8.6.1: probes back off like retransmissions.
+constexpr uint32_t persist_doublings_max = 8;
+// A FIN that is outstanding alone: about 50 s at the least timeout. As Linux's tcp_orphan_retries.
+constexpr uint32_t fin_retries = 7;
+// A smaller path MTU than this is not believed. IPv4: as Linux's min_pmtu; IPv6: RFC 8200 section 5.
+constexpr uint16_t path_mtu_min_v4 = 552;
+constexpr uint16_t path_mtu_min_v6 = 1280;
+
+}  // namespace
+
+// The wheel.
+
+void Stack::set_send_timer(Connection& c, SendTimer kind, Duration after) {
+  c.send_timer = kind;
+  if (kind == SendTimer::none) {
+    c.send_deadline = Instant::never();
+    return;
+  }
+  c.send_deadline = now_ + after;
+  if (c.sender != none) {
+    c.send_deadline =
+        std::min(c.send_deadline, senders_[c.sender].progress_at + config_.user_timeout);
+  }
+}
+
+// After sending, and after an ACK of something new.
+void Stack::arm_send_timer(Connection& c) {
+  if (c.in_flight == 0) {
+    set_send_timer(c, SendTimer::none, Duration());
+    return;
+  }
+  const Duration rto = c.rtt.rto();
+  if (c.sender != none) {
+    const LossRecovery& recovery = senders_[c.sender].recovery;
+    if (recovery.mode() == RecoveryMode::open && c.sack_permitted && c.rtt.has_sample() &&
+        !recovery.probe_outstanding()) {
+      Duration probe = std::max(2 * c.rtt.srtt(), tail_probe_min);
+      if (c.in_flight <= c.mss) probe += delayed_ack_worst;
+      if (probe < rto) {
+        set_send_timer(c, SendTimer::tail_probe, probe);
+        return;
+      }
+    }
+  }
+  set_send_timer(c, SendTimer::retransmit, rto);
+}
+
+// When the peer has been silent for too long. Only while nothing else is awaited of it.
+Instant Stack::keep_alive_deadline(const Connection& c) const {
+  if (c.send_timer != SendTimer::none) return now_ + config_.keep_alive_after;
+  const auto silent = static_cast<int64_t>(now_ms() - c.heard_ms);
+  const Duration limit = config_.keep_alive_after + c.probes * config_.keep_alive_interval;
+  return now_ + std::max(limit - Duration::from_ms(silent), Duration());
+}
+
+// The wheel's deadline only ever moves forward in time by expiring: a later own deadline costs
+// nothing now, and an early expiry later.
+void Stack::schedule_wheel(uint32_t index) {
+  Connection& c = connections_[index];
+  Instant at = c.send_deadline;
+  if (c.ack_delayed) {
+    const auto wait = static_cast<int32_t>(c.ack_deadline_ms - now_ms());
+    at = std::min(at, now_ + Duration::from_ms(std::max(wait, 0)));
+  }
+  if (c.wheel_deadline.is_never() && c.state != State::syn_received) {
+    at = std::min(at, keep_alive_deadline(c));
+  }
+  if (at >= c.wheel_deadline) return;
+  c.wheel_deadline = at;
+  wheel_.schedule(index, at);
+}
+
+Instant Stack::next_timeout() const {
+  return std::min(wheel_.next_timeout(), time_wait_.next_timeout());
+}
+
+void Stack::handle_timeout(Instant now) {
+  now_ = std::max(now_, now);
+  settle();
+  time_wait_.expire(now_);
+  for (uint32_t index = wheel_.poll_expired(now_); index != timer::TimerWheel::none;
+       index = wheel_.poll_expired(now_)) {
+    handle_timer(index);
+  }
+}
+
+void Stack::handle_timer(uint32_t index) {
+  Connection& c = connections_[index];
+  ASSERT(c.state != State::closed);
+  c.wheel_deadline = Instant::never();
+  if (c.ack_delayed && static_cast<int32_t>(now_ms() - c.ack_deadline_ms) >= 0) {
+    c.ack_delayed = false;
+    c.ack_now = true;
+  }
+  if (c.send_deadline <= now_) {
+    handle_send_timer(index);
+  } else if (c.send_timer == SendTimer::none && c.state != State::syn_received) {
+    handle_keep_alive(index);
+  }
+  refresh(index);
+}
+
+// Each kind of expiry.
+
+bool Stack::is_out_of_patience(const Connection& c) const {
+  return c.sender != none && now_ - senders_[c.sender].progress_at >= config_.user_timeout;
+}
+
+void Stack::give_up(uint32_t index) {
+  Connection& c = connections_[index];
+  reply(c.flow, header_for(c, c.snd_nxt(), flag::rst | flag::ack));
+  end(index, CloseReason::timed_out);
+}
+
+void Stack::handle_send_timer(uint32_t index) {
+  Connection& c = connections_[index];
+  if (is_out_of_patience(c)) {
+    give_up(index);
+    return;
+  }
+  const SendTimer expired = c.send_timer;
+  set_send_timer(c, SendTimer::none, Duration());
+  switch (expired) {
+    case SendTimer::none: break;
+    case SendTimer::retransmit:
+      if (c.state == State::syn_received) {
+        handle_syn_ack_timer(index);
+      } else {
+        handle_retransmission_timer(index);
+      }
+      break;
+    case SendTimer::tail_probe: handle_tail_timer(index); break;
+    case SendTimer::persist: handle_persist_timer(index); break;
+    case SendTimer::fin_wait_2:
+      counters_.add(Counter::tcp_fin_wait_2_expired);
+      end(index, CloseReason::finished);
+      break;
+  }
+}
+
+void Stack::handle_syn_ack_timer(uint32_t index) {
+  Connection& c = connections_[index];
+  if (c.probes >= config_.syn_ack_retries) {
+    counters_.add(Counter::tcp_half_open_expired);
+    end(index, CloseReason::none);
+    return;
+  }
+  ++c.probes;
+  c.rtt.note_lost_syn();
+  c.rtt.back_off();
+  c.resend_due = true;
+  set_send_timer(c, SendTimer::retransmit, c.rtt.rto());
+}
+
+// RFC 6298 section 5, RFC 6675 section 5.1.
+void Stack::handle_retransmission_timer(uint32_t index) {
+  Connection& c = connections_[index];
+  counters_.add(Counter::tcp_rto);
+  const uint32_t earlier = c.rtt.back_off_count();
+  if (c.sender == none) {  // only our FIN
+    if (earlier >= fin_retries) {
+      give_up(index);
+      return;
+    }
+    c.rtt.back_off();
+    c.resend_due = true;
+    if (c.retransmissions < UINT16_MAX) ++c.retransmissions;
+    counters_.add(Counter::tcp_retransmitted_segments);
+    arm_send_timer(c);
+    return;
+  }
+  Sender& sender = senders_[c.sender];
+  // RFC 2018 section 8: the peer may have dropped what it reported. Believed once, not twice.
+  if (sender.scoreboard != none) {
+    const Scoreboard& scoreboard = scoreboards_[sender.scoreboard];
+    if (earlier > 0 || scoreboard.empty() || scoreboard.lowest() <= c.snd_una) {
+      release_scoreboard(sender);
+    }
+  }
+  sender.recovery.on_rto(now_, flight(c), {.first = earlier == 0}, c.congestion);
+  sender.marks.clear();
+  sender.probe_due = false;
+  c.rtt.back_off();
+  set_send_timer(c, SendTimer::retransmit, c.rtt.rto());
+}
+
+void Stack::handle_tail_timer(uint32_t index) {
+  Connection& c = connections_[index];
+  if (c.sender != none && senders_[c.sender].recovery.mode() == RecoveryMode::open) {
+    Sender& sender = senders_[c.sender];
+    const Scoreboard& scoreboard = board(sender);
+    if (scoreboard.empty()) {
+      sender.probe_due = true;
+    } else {
+      counters_.add(Counter::tcp_fast_recoveries);
+      sender.recovery.on_reordering_timeout(now_, flight(c), scoreboard, c.congestion);
+    }
+  }
+  if (c.in_flight > 0) set_send_timer(c, SendTimer::retransmit, c.rtt.rto());
+}
+
+void Stack::handle_persist_timer(uint32_t index) {
+  Connection& c = connections_[index];
+  if (c.sender == none) return;
+  if (c.snd_wnd > 0) {
+    senders_[c.sender].override_due = true;
+  } else {
+    c.probe_due = true;
+    counters_.add(Counter::tcp_window_probes);
+  }
+  if (c.probes < UINT8_MAX) ++c.probes;
+  const auto factor = int64_t{1} << std::min<uint32_t>(c.probes, persist_doublings_max);
+  set_send_timer(c, SendTimer::persist, std::min(c.rtt.rto() * factor, rto_max));
+}
+
+void Stack::handle_keep_alive(uint32_t index) {
+  Connection& c = connections_[index];
+  if (keep_alive_deadline(c) > now_) return;
+  if (c.probes >= config_.keep_alive_probes) {
+    give_up(index);
+    return;
+  }
+  ++c.probes;
+  c.probe_due = true;
+  counters_.add(Counter::tcp_keep_alive_probes);
+}
+
+// The path.
+
+void Stack::handle_path_mtu(Instant now, const inet::PathMtu& in) {
+  now_ = std::max(now_, now);
+  settle();
+  if (in.quoted_tcp.size() < 8) return;
+  const Flow flow{.remote = in.remote,
+                  .remote_port = load_be16(in.quoted_tcp.data() + 2),
+                  .local_port = load_be16(in.quoted_tcp.data()),
+                  .local = in.local};
+  const SeqNumber quoted(load_be32(in.quoted_tcp.data() + 4));
+  const uint32_t index = find(flow);
+  bool obeyed = false;
+  if (index != none && connections_[index].sender != none) {
+    Connection& c = connections_[index];
+    const int32_t into = quoted - wrap(c.iss, c.snd_una);
+    const uint16_t headers = in.remote.is_v4() ? 40 : 60;
+    const uint16_t mtu =
+        std::max(in.mtu, in.remote.is_v4() ? path_mtu_min_v4 : path_mtu_min_v6);
+    const auto mss =
+        static_cast<uint16_t>(mtu - headers - (c.timestamps ? timestamps_bytes : 0));
+    if (into >= 0 && static_cast<uint32_t>(into) < c.in_flight && mss < c.mss) {
+      obeyed = true;
+      c.mss = mss;
+      c.congestion.set_mss(mss);
+      Sender& sender = senders_[c.sender];
+      sender.recovery.on_mtu_reduced(flight(c));
+      sender.marks.clear();
+      set_send_timer(c, SendTimer::retransmit, c.rtt.rto());
+      refresh(index);
+    }
+  }
+  counters_.add(obeyed ? Counter::tcp_path_mtu_reduced : Counter::tcp_path_mtu_ignored);
+}
+
+}  // namespace sluice::tcp
