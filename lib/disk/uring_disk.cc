@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -131,7 +132,9 @@ UringDisk::~UringDisk() {
 void UringDisk::enable() {
   if (enabled_) return;
   enabled_ = true;
-  const int error = io_uring_enable_rings(&ring_);
+  // liburing 2.3 declares io_uring_enable_rings() but does not export it.
+  const long error =
+      syscall(SYS_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
   ASSERT(error == 0);
   arm_wake();
   arm_changes();
@@ -383,11 +386,12 @@ void UringDisk::wait(Duration limit) {
   }
   if (!finished_.empty() || limit <= Duration()) {
     io_uring_submit_and_get_events(&ring_);
-    return;
+  } else {
+    io_uring_cqe* first = nullptr;
+    __kernel_timespec until = timespec_of(limit);
+    io_uring_submit_and_wait_timeout(&ring_, &first, 1, &until, nullptr);
   }
-  io_uring_cqe* first = nullptr;
-  __kernel_timespec until = timespec_of(limit);
-  io_uring_submit_and_wait_timeout(&ring_, &first, 1, &until, nullptr);
+  reap();
 }
 
 void UringDisk::wake() {
