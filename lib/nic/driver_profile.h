@@ -16,7 +16,8 @@ namespace sluice::nic {
 
 /// How received flows find their worker.
 enum class Steering : uint8_t {
-  rss,       // the device (or the kernel) keeps a flow on one queue: its worker owns it
+  rss,       // the device hashes a flow to one queue: that queue's worker owns it
+  kernel,    // the same without being asked: the kernel behind the port does it
   software,  // owner = hash(flow) % workers; frames that arrive elsewhere are handed over
 };
 
@@ -31,11 +32,12 @@ enum class IdleReap : uint8_t {
   none,          // the driver copies, or frees within tx_burst
   done_cleanup,  // rte_eth_tx_done_cleanup
   empty_burst,   // a tx_burst of nothing
+  status,        // rte_eth_tx_descriptor_status (mlx5 handles completions in it)
 };
 
 struct Offloads {
-  bool rx_checksum = false;       // the device verifies IPv4 and TCP checksums
-  bool tx_checksum = false;       // the device fills in IPv4 and TCP checksums
+  bool rx_checksum = false;       // the device verifies TCP checksums (IPv4's too if it can)
+  bool tx_checksum = false;       // the device fills in TCP checksums (IPv4's too if it can)
   bool tcp_segmentation = false;  // the device cuts trains
   bool chained_mbufs = false;     // a frame may lie in several mbufs
   bool operator==(const Offloads&) const = default;
@@ -54,27 +56,28 @@ struct DriverProfile {
   uint16_t rx_descriptors = 0;
   uint16_t tx_descriptors = 0;
   uint16_t burst = 0;
-  uint16_t pairs_max = 0;  // rx/tx queue pairs to use at most
+  uint16_t pairs_max = 0;           // rx/tx queue pairs to use at most
+  bool equal_pairs = false;         // the driver wants as many rx as tx queues
+  bool pairs_of_interface = false;  // one pair for each queue of the kernel's interface
   // [offloads]
-  Offloads use;                    // wanted where the device has them
-  Offloads avoid;                  // never turned on, even if the device claims them
-  uint32_t train_max_bytes = 0;    // payload of one TSO descriptor chain
-  uint32_t segment_max_bytes = 0;  // bytes of one mbuf the driver takes; longer ones are split
+  Offloads use;                     // wanted where the device has them
+  Offloads avoid;                   // never turned on, even if the device claims them
+  uint32_t train_max_bytes = 0;     // payload of one frame handed over for segmentation (TSO)
+  uint32_t segment_max_bytes = 0;   // bytes of one mbuf the driver takes; longer ones are split
   uint16_t mbufs_per_frame_max = 0;
   // [steering]
   Steering steering = Steering::software;
-  uint16_t rss_key_bytes = 0;  // 0: what the device says, or none
   // [devargs]
-  std::string devargs;  // {interface}, {queues} are filled in
+  std::string devargs;  // {queues} and {frame_bytes} are filled in
   // [polling]
   Polling polling = Polling::busy;
-  uint32_t sleep_us_max = 0;  // adaptive: longest sleep of an idle worker
-  // [quirks]
-  bool derive_mac = false;             // our MAC is not the device's, but derived from the name
-  bool receives_from_tx_pool = false;  // send from the rx pool, else the driver copies again
-  bool equal_queue_pairs = false;      // as many rx as tx queues
-  bool ignore_signals = false;         // keep the driver from using real-time signals
+  uint32_t sleep_us_max = 0;        // adaptive: longest sleep of an idle worker
   IdleReap idle_reap = IdleReap::none;
+  // [quirks]
+  bool derive_mac = false;          // our MAC is not the device's, but derived from the name
+  bool sends_from_rx_pool = false;  // copied frames go into mbufs of the rx pool
+  bool ignore_signals = false;      // keep the driver from using real-time signals
+  bool mtu_of_interface = false;    // the driver does not know the MTU: the interface does
 };
 
 /// Where profiles are looked for, first match wins: `override_directory` (option) if not empty,

@@ -13,7 +13,7 @@ struct PoolNeeds {
   uint16_t rx_descriptors = 1024;
   uint16_t tx_descriptors = 1024;
   bool chained_mbufs = true;
-  bool receives_from_tx_pool = false;
+  bool sends_from_rx_pool = false;
 };
 
 struct PoolPlan {

@@ -230,7 +230,14 @@
   ROW(store_wakeups, "times", "times that the store's thread slept and was woken")
 
 #define SLUICE_COUNTERS_NIC(ROW) \
-  ROW(nic_payload_copied_bytes, "bytes", "payload bytes copied between arena and driver (0 where the driver takes chained mbufs)")
+  ROW(nic_payload_copied_bytes, "bytes", "payload bytes copied between arena and driver (0 where the driver takes chained mbufs)") \
+  ROW(nic_rx_handed_over, "frames", "received frames handed to another worker (a neighbour frame counts once for each)") \
+  ROW(nic_drop_rx_handover_full, "frames", "dropped: the other worker's inbox was full") \
+  ROW(nic_drop_rx_chained, "frames", "dropped: the driver delivered a frame in pieces too large for one buffer") \
+  ROW(nic_tx_stalls, "bursts", "tx bursts of which the device took only a part; the rest waited") \
+  ROW(nic_tx_no_mbuf, "times", "cutting a train waited for packet buffers") \
+  ROW(nic_drop_tx_oversize, "frames", "dropped: a frame to be sent was longer than the port's MTU allows") \
+  ROW(nic_drop_tx_refused, "frames", "dropped: the driver refused the frame's offloads (tx_prepare)")
 
 #define SLUICE_COUNTERS_WORKER(ROW) \
   ROW(worker_turns, "turns", "turns of the worker loop") \

@@ -1,0 +1,416 @@
+#include "nic/port.h"
+
+#include <rte_cycles.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <sys/random.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <deque>
+#include <thread>
+
+#include "base/assert.h"
+#include "nic/limits.h"
+#include "nic/mbuf_pools.h"
+#include "nic/port_plan.h"
+#include "nic/queue_impl.h"
+#include "nic/send_memory.h"
+
+namespace sluice::nic {
+namespace {
+
+constexpr size_t rss_key_bytes_max = 128;
+// Trains that wait to be cut pin at most this many chunks, beside what mbufs pin.
+constexpr uint32_t pending_pins = (pending_trains_max + 1) * wire::TxFrame::extents_max;
+
+Error dpdk_error(const std::string& what, int code) {
+  return Error{what + ": " + rte_strerror(code < 0 ? -code : code)};
+}
+
+/// Drawn from the kernel: a peer must not be able to aim its flows at one worker.
+void draw_secret(void* to, size_t bytes) {
+  const ssize_t got = getrandom(to, bytes, 0);
+  ASSERT(got == static_cast<ssize_t>(bytes));
+}
+
+}  // namespace
+
+class Port::Impl {
+ public:
+  explicit Impl(PortPlan plan) : plan_(std::move(plan)) {}
+  ~Impl() {
+    if (started_) stop(Duration());
+    remove_port(plan_);
+  }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  [[nodiscard]] const PortPlan& plan() const { return plan_; }
+  [[nodiscard]] Result<void> start(std::span<const WorkerEnd> workers,
+                                   std::span<const SendRegion> regions);
+  uint64_t stop(Duration patience);
+  [[nodiscard]] QueueImpl& queue(uint32_t worker) {
+    ASSERT(started_ && worker < queues_.size());
+    return queues_[worker];
+  }
+
+ private:
+  [[nodiscard]] Result<void> configure();
+  [[nodiscard]] Result<void> make_memory();
+  [[nodiscard]] Result<void> set_up_queues();
+  [[nodiscard]] Result<void> bring_up();
+  void open_filters();
+  void make_ends(std::span<const WorkerEnd> workers);
+  [[nodiscard]] ReceiverConfig receiver_of(uint32_t worker) const;
+  [[nodiscard]] TransmitterConfig transmitter_of(uint32_t worker, const WorkerEnd& end) const;
+  [[nodiscard]] bool is_quiet();
+  void release_memory();
+  [[nodiscard]] std::string name(const char* kind, uint32_t index) const {
+    return "sl" + std::to_string(plan_.port_id) + kind + std::to_string(index);
+  }
+
+  PortPlan plan_;
+  SendMemory memory_;
+  // One per queue pair, and one per worker.
+  std::vector<MempoolHandle> rx_pools_;
+  std::vector<MempoolHandle> frame_pools_;
+  std::vector<MempoolHandle> payload_pools_;
+  std::vector<RingHandle> inboxes_;
+  std::vector<RingHandle> outboxes_;  // one per tx queue that several workers use
+  std::vector<RingHandle> returned_;
+  std::deque<QueueImpl> queues_;  // do not move
+  uint64_t seed_ = 0;
+  bool started_ = false;
+};
+
+// --- Start ---
+
+Result<void> Port::Impl::start(std::span<const WorkerEnd> workers,
+                               std::span<const SendRegion> regions) {
+  const PortFacts& facts = plan_.facts;
+  const std::string context = "port " + facts.spec;
+  if (started_) return fail(context + " is started already");
+  if (workers.size() != facts.workers) return fail(context + ": wrong number of workers");
+  const RealtimeSignalsIgnored quiet(plan_.profile.ignore_signals);
+  draw_secret(&seed_, sizeof seed_);
+  auto done = configure();
+  if (done) done = make_memory();
+  if (done) done = set_up_queues();
+  if (done) {
+    auto memory = SendMemory::attach(regions, plan_.device);
+    if (memory) {
+      memory_ = std::move(*memory);
+      done = bring_up();
+    } else {
+      done = fail(memory.error());
+    }
+  }
+  if (!done) {
+    rte_eth_dev_stop(plan_.port_id);
+    // The driver's queues hold mbufs of the pools: they go first.
+    rte_eth_dev_close(plan_.port_id);
+    plan_.closed = true;
+    release_memory();
+    return fail(done.error().in(context));
+  }
+  make_ends(workers);
+  started_ = true;
+  return {};
+}
+
+Result<void> Port::Impl::configure() {
+  const PortFacts& facts = plan_.facts;
+  rte_eth_dev_info info{};
+  if (const int code = rte_eth_dev_info_get(plan_.port_id, &info); code != 0) {
+    return fail(dpdk_error("the device does not describe itself", code));
+  }
+  rte_eth_conf conf{};
+  // A driver that does not know of larger frames is told of the usual ones (mtu_of_interface).
+  conf.rxmode.mtu = plan_.profile.mtu_of_interface ? uint16_t{RTE_ETHER_MTU} : facts.mtu;
+  if (facts.offloads.rx_checksum) {
+    // virtio and vmxnet3 verify TCP only.
+    conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_TCP_CKSUM |
+                            (info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM);
+  }
+  if (facts.offloads.chained_mbufs) conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+  if (facts.offloads.tx_checksum) conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
+  if (plan_.sums_ip) conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
+  if (facts.offloads.tcp_segmentation) conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_TCP_TSO;
+
+  std::array<uint8_t, rss_key_bytes_max> key{};
+  if (facts.steering == Steering::rss && facts.rx_queues > 1) {
+    conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+    conf.rx_adv_conf.rss_conf.rss_hf =
+        info.flow_type_rss_offloads &
+        (RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_IPV6 | RTE_ETH_RSS_NONFRAG_IPV4_TCP |
+         RTE_ETH_RSS_NONFRAG_IPV6_TCP | RTE_ETH_RSS_IPV6_TCP_EX);
+    if (info.hash_key_size > 0 && info.hash_key_size <= key.size()) {
+      draw_secret(key.data(), info.hash_key_size);
+      conf.rx_adv_conf.rss_conf.rss_key = key.data();
+      conf.rx_adv_conf.rss_conf.rss_key_len = info.hash_key_size;
+    }
+  }
+  if (const int code =
+          rte_eth_dev_configure(plan_.port_id, facts.rx_queues, facts.tx_queues, &conf);
+      code != 0) {
+    return fail(dpdk_error("the device refuses its configuration", code));
+  }
+  if (!plan_.set_mtu) return {};
+  if (plan_.profile.mtu_of_interface) return set_interface_mtu(facts.interface, facts.mtu);
+  const int code = rte_eth_dev_set_mtu(plan_.port_id, facts.mtu);
+  if (code != 0 && code != -ENOTSUP) {
+    return fail(dpdk_error("the device refuses an MTU of " + std::to_string(facts.mtu), code));
+  }
+  return {};
+}
+
+Result<void> Port::Impl::make_memory() {
+  const PortFacts& facts = plan_.facts;
+  const PoolPlan& pools = plan_.pools;
+  const auto add_pool = [](std::vector<MempoolHandle>& to,
+                           Result<MempoolHandle> made) -> Result<void> {
+    if (!made) return fail(made.error());
+    to.push_back(std::move(*made));
+    return {};
+  };
+  const auto add_ring = [](std::vector<RingHandle>& to, Result<RingHandle> made) -> Result<void> {
+    if (!made) return fail(made.error());
+    to.push_back(std::move(*made));
+    return {};
+  };
+  const int node = facts.numa_node;
+  Result<void> done;
+  for (uint32_t i = 0; done && i < std::max(facts.rx_queues, facts.tx_queues); ++i) {
+    done = add_pool(rx_pools_,
+                    make_data_pool({name("rx", i), pools.rx_mbufs, pools.rx_data_bytes, node}));
+    // The AF_XDP driver takes the first chunk of the pool's memory for the whole of it.
+    if (done && plan_.profile.sends_from_rx_pool && rx_pools_.back()->nb_mem_chunks != 1) {
+      done = fail("packet memory is in pieces, the driver needs each pool in one: "
+                  "give it more hugepages, or allow plain memory");
+    }
+  }
+  const uint32_t frame_data =
+      facts.offloads.chained_mbufs ? header_data_bytes : pools.rx_data_bytes;
+  for (uint32_t i = 0; done && i < facts.workers; ++i) {
+    if (pools.header_mbufs > 0) {
+      done = add_pool(frame_pools_,
+                      make_data_pool({name("hd", i), pools.header_mbufs, frame_data, node}));
+    }
+    if (done && pools.payload_mbufs > 0) {
+      done = add_pool(payload_pools_,
+                      make_payload_pool({name("pl", i), pools.payload_mbufs, 0, node}));
+    }
+    if (done) {
+      done = add_ring(returned_,
+                      make_ring({name("rt", i), pools.payload_mbufs + pending_pins, node}));
+    }
+    if (done && facts.workers > 1) {
+      done = add_ring(inboxes_, make_ring({name("in", i), handover_ring_frames, node}));
+    }
+  }
+  for (uint32_t i = 0; done && facts.tx_queues < facts.workers && i < facts.tx_queues; ++i) {
+    done = add_ring(outboxes_, make_ring({name("ou", i), handover_ring_frames, node}));
+  }
+  return done;
+}
+
+Result<void> Port::Impl::set_up_queues() {
+  const PortFacts& facts = plan_.facts;
+  const auto node =
+      facts.numa_node < 0 ? static_cast<unsigned>(SOCKET_ID_ANY) : static_cast<unsigned>(facts.numa_node);
+  // Null configurations: the driver's own thresholds, and the offloads of the port.
+  for (uint16_t i = 0; i < facts.rx_queues; ++i) {
+    if (const int code = rte_eth_rx_queue_setup(plan_.port_id, i, facts.rx_descriptors, node,
+                                                nullptr, rx_pools_[i].get());
+        code != 0) {
+      return fail(dpdk_error("rx queue " + std::to_string(i), code));
+    }
+  }
+  for (uint16_t i = 0; i < facts.tx_queues; ++i) {
+    if (const int code =
+            rte_eth_tx_queue_setup(plan_.port_id, i, facts.tx_descriptors, node, nullptr);
+        code != 0) {
+      return fail(dpdk_error("tx queue " + std::to_string(i), code));
+    }
+  }
+  return {};
+}
+
+Result<void> Port::Impl::bring_up() {
+  if (plan_.set_mac) {
+    rte_ether_addr address{};
+    std::copy(plan_.facts.mac.begin(), plan_.facts.mac.end(), std::begin(address.addr_bytes));
+    const int code = rte_eth_dev_default_mac_addr_set(plan_.port_id, &address);
+    // Frames to an address that the device does not know still come in when it is promiscuous.
+    if (code != 0 && rte_eth_promiscuous_enable(plan_.port_id) != 0) {
+      return fail(dpdk_error("the device takes neither a MAC address nor promiscuous mode", code));
+    }
+  }
+  if (const int code = rte_eth_dev_start(plan_.port_id); code != 0) {
+    return fail(dpdk_error("the device does not start", code));
+  }
+  open_filters();
+  return {};
+}
+
+/// NDP needs multicast (RFC 4861 section 7.2.1: solicited-node groups).
+void Port::Impl::open_filters() {
+  if (plan_.profile.derive_mac) return;  // the kernel sends us everything
+  if (rte_eth_allmulticast_enable(plan_.port_id) == 0) return;
+  if (rte_eth_promiscuous_enable(plan_.port_id) == 0) return;
+  plan_.facts.notes.push_back(
+      "the device takes no multicast filter: if IPv6 neighbours cannot find us, this is why");
+}
+
+void Port::Impl::make_ends(std::span<const WorkerEnd> workers) {
+  for (uint32_t i = 0; i < workers.size(); ++i) {
+    const WorkerEnd& end = workers[i];
+    ASSERT(end.pins != nullptr && end.counters != nullptr);
+    queues_.emplace_back(QueueImpl::Config{.receiver = receiver_of(i),
+                                           .transmitter = transmitter_of(i, end),
+                                           .pins = end.pins,
+                                           .counters = end.counters,
+                                           .lcore = end.lcore,
+                                           .returned = returned_[i].get(),
+                                           .memory = &memory_});
+  }
+}
+
+ReceiverConfig Port::Impl::receiver_of(uint32_t worker) const {
+  const PortFacts& facts = plan_.facts;
+  ReceiverConfig config{.port = plan_.port_id,
+                        .burst = facts.burst,
+                        .worker = worker,
+                        .workers = facts.workers,
+                        .steering = facts.steering,
+                        .seed = seed_};
+  for (uint32_t queue = worker; queue < facts.rx_queues; queue += facts.workers) {
+    const bool fits = config.queues.push_back(static_cast<uint16_t>(queue));
+    ASSERT(fits);  // plan_queues
+  }
+  if (facts.workers > 1) {
+    config.inbox = inboxes_[worker].get();
+    for (uint32_t i = 0; i < facts.workers; ++i) config.inboxes[i] = inboxes_[i].get();
+  }
+  return config;
+}
+
+TransmitterConfig Port::Impl::transmitter_of(uint32_t worker, const WorkerEnd& end) const {
+  const PortFacts& facts = plan_.facts;
+  const auto queue = static_cast<uint16_t>(worker % facts.tx_queues);
+  TransmitterConfig config{.port = plan_.port_id,
+                           .queue = queue,
+                           .owns_queue = worker < facts.tx_queues,
+                           .offloads = facts.offloads,
+                           .sums_ip = plan_.sums_ip,
+                           .train_max_bytes = facts.train_max_bytes,
+                           .segment_max_bytes = plan_.profile.segment_max_bytes,
+                           .mbufs_per_frame_max = plan_.mbufs_per_frame_max,
+                           .burst = facts.burst,
+                           .frame_max_bytes = plan_.frame_max_bytes,
+                           .idle_reap = plan_.profile.idle_reap,
+                           .view = end.view};
+  if (!outboxes_.empty()) {
+    (config.owns_queue ? config.from_others : config.to_owner) = outboxes_[queue].get();
+  }
+  config.frames = plan_.profile.sends_from_rx_pool ? rx_pools_[queue].get()
+                                                   : frame_pools_[worker].get();
+  if (facts.offloads.chained_mbufs) config.payloads = payload_pools_[worker].get();
+  return config;
+}
+
+// --- Stop ---
+
+bool Port::Impl::is_quiet() {
+  return std::all_of(queues_.begin(), queues_.end(), [](const QueueImpl& queue) {
+    return queue.transmitter.in_flight() == 0;
+  });
+}
+
+uint64_t Port::Impl::stop(Duration patience) {
+  if (!started_) return 0;
+  started_ = false;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::nanoseconds(patience.ns());
+  while (true) {
+    for (QueueImpl& queue : queues_) {
+      queue.transmitter.flush();
+      queue.transmitter.reap();
+    }
+    if (is_quiet() || std::chrono::steady_clock::now() >= end) break;
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+  }
+  uint64_t given_up = 0;
+  for (QueueImpl& queue : queues_) given_up += queue.transmitter.abandon();
+  for (const RingHandle& outbox : outboxes_) {
+    void* mbuf = nullptr;
+    while (rte_ring_sc_dequeue(outbox.get(), &mbuf) == 0) {
+      rte_pktmbuf_free(static_cast<rte_mbuf*>(mbuf));
+      ++given_up;
+    }
+  }
+  // A loopback (net_ring) hands back what we sent, pins and all: take it in before the end.
+  for (QueueImpl& queue : queues_) queue.receiver.abandon();
+  rte_eth_dev_stop(plan_.port_id);
+  rte_eth_dev_close(plan_.port_id);
+  plan_.closed = true;
+  for (QueueImpl& queue : queues_) {
+    queue.home.drain();
+    given_up += queue.home.outstanding();
+  }
+  queues_.clear();
+  release_memory();
+  return given_up;
+}
+
+void Port::Impl::release_memory() {
+  memory_ = SendMemory();
+  returned_.clear();
+  outboxes_.clear();
+  inboxes_.clear();
+  payload_pools_.clear();
+  frame_pools_.clear();
+  rx_pools_.clear();
+}
+
+// --- Port ---
+
+Port::Port(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Port::~Port() = default;
+
+Result<std::unique_ptr<Port>> Port::open(const PortSpec& spec, const PortOptions& options) {
+  auto plan = plan_port(spec, options);
+  if (!plan) return fail(plan.error());
+  return std::unique_ptr<Port>(new Port(std::make_unique<Impl>(std::move(*plan))));
+}
+
+const PortFacts& Port::facts() const {
+  return impl_->plan().facts;
+}
+Result<void> Port::start(std::span<const WorkerEnd> workers, std::span<const SendRegion> regions) {
+  return impl_->start(workers, regions);
+}
+Queue Port::queue(uint32_t worker) {
+  return Queue(impl_->queue(worker));
+}
+uint64_t Port::stop(Duration patience) {
+  return impl_->stop(patience);
+}
+
+PortCounters Port::counters() const {
+  rte_eth_stats stats{};
+  if (rte_eth_stats_get(impl_->plan().port_id, &stats) != 0) return {};
+  return {.missed = stats.imissed,
+          .rx_errors = stats.ierrors,
+          .tx_errors = stats.oerrors,
+          .no_mbuf = stats.rx_nombuf};
+}
+
+bool Port::link_up() const {
+  rte_eth_link link{};
+  return rte_eth_link_get_nowait(impl_->plan().port_id, &link) == 0 &&
+         link.link_status == RTE_ETH_LINK_UP;
+}
+
+}  // namespace sluice::nic

@@ -1,0 +1,368 @@
+#include "nic/port_plan.h"
+
+#include <rte_dev.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <fstream>
+
+#include "base/siphash.h"
+#include "nic/limits.h"
+
+namespace sluice::nic {
+namespace {
+
+constexpr uint64_t rss_tcp_bits =
+    RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_NONFRAG_IPV6_TCP;
+// Header, and a piece of each extent (wire::TxFrame::extents_max).
+constexpr uint16_t mbufs_of_one_frame = 1 + wire::TxFrame::extents_max;
+// Ethernet and one 802.1Q tag; the FCS is the device's.
+constexpr uint32_t frame_header_bytes = 14 + 4;
+
+Error dpdk_error(const std::string& what, int code) {
+  return Error{what + ": " + rte_strerror(code < 0 ? -code : code)};
+}
+
+void replace_all(std::string& text, std::string_view place, const std::string& value) {
+  for (size_t at = text.find(place); at != std::string::npos; at = text.find(place, at)) {
+    text.replace(at, place.size(), value);
+    at += value.size();
+  }
+}
+
+std::string_view key_of(std::string_view item) {
+  return item.substr(0, item.find('='));
+}
+
+std::vector<std::string> split_arguments(std::string_view text) {
+  std::vector<std::string> items;
+  while (!text.empty()) {
+    const size_t comma = text.find(',');
+    if (comma != 0) items.emplace_back(text.substr(0, comma));
+    if (comma == std::string_view::npos) break;
+    text.remove_prefix(comma + 1);
+  }
+  return items;
+}
+
+Result<uint16_t> probe(const PortSpec& spec, const std::string& arguments) {
+  const std::string devargs = spec.device + (arguments.empty() ? "" : "," + arguments);
+  if (const int code = rte_dev_probe(devargs.c_str()); code != 0) {
+    return fail(dpdk_error("DPDK cannot open " + devargs, code));
+  }
+  uint16_t id = 0;
+  if (rte_eth_dev_get_port_by_name(spec.device.c_str(), &id) != 0) {
+    return fail("DPDK has no network driver for " + spec.device +
+                (spec.is_pci ? " (bound to vfio-pci? dpdk-devbind.py -s)" : ""));
+  }
+  return id;
+}
+
+/// PCI devices tell their driver only once they are probed; if its profile has arguments, they are
+/// probed once more.
+Result<void> probe_pci(const PortSpec& spec, const std::string& directory, PortPlan& plan) {
+  if (rte_eth_dev_get_port_by_name(spec.device.c_str(), &plan.port_id) != 0) {
+    auto id = probe(spec, spec.arguments);
+    if (!id) return fail(id.error());
+    plan.port_id = *id;
+    plan.probed_here = true;
+  }
+  rte_eth_dev_info info{};
+  if (const int code = rte_eth_dev_info_get(plan.port_id, &info); code != 0) {
+    return fail(dpdk_error("the device does not describe itself", code));
+  }
+  auto profile = find_profile(directory, info.driver_name);
+  if (!profile) return fail(profile.error());
+  plan.profile = std::move(*profile);
+  const std::string arguments = join_devargs(plan.profile, spec.arguments, {});
+  if (arguments == spec.arguments) return {};
+  rte_eth_dev_close(plan.port_id);
+  rte_dev_remove(info.device);
+  plan.probed_here = true;
+  auto id = probe(spec, arguments);
+  if (!id) return fail(id.error());
+  plan.port_id = *id;
+  return {};
+}
+
+Result<void> probe_vdev(const PortSpec& spec, const std::string& directory, uint16_t pairs_limit,
+                        const PortOptions& options, PortPlan& plan) {
+  auto profile = find_profile(directory, spec.profile);
+  if (!profile) return fail(profile.error());
+  plan.profile = std::move(*profile);
+  DevargsPlaces places{.mtu = options.mtu.value_or(1500)};
+  KernelInterface interface;
+  // A tap is made by its driver; the others stand on an interface that must be there.
+  const bool stands_on = plan.profile.pairs_of_interface || plan.profile.mtu_of_interface;
+  if (stands_on && !spec.interface.empty()) {
+    auto found = read_interface(spec.interface);
+    if (!found) return fail(found.error());
+    interface = *found;
+    if (!interface.is_up) {
+      plan.facts.notes.push_back("interface " + spec.interface + " is down: ip link set " +
+                                 spec.interface + " up");
+    }
+    if (!options.mtu) places.mtu = interface.mtu;
+  }
+  places.queues = plan_pairs(plan.profile, {.workers = options.workers,
+                                            .interface_queues = interface.rx_queues,
+                                            .limit = pairs_limit});
+  if (plan.profile.pairs_of_interface && places.queues < interface.rx_queues) {
+    plan.facts.notes.push_back(
+        "only " + std::to_string(places.queues) + " of " + std::to_string(interface.rx_queues) +
+        " queues of " + spec.interface + " are used; what arrives on the others goes to the kernel");
+  }
+  const RealtimeSignalsIgnored quiet(plan.profile.ignore_signals);
+  auto id = probe(spec, join_devargs(plan.profile, spec.arguments, places));
+  if (!id) return fail(id.error());
+  plan.port_id = *id;
+  plan.probed_here = true;
+  return {};
+}
+
+Result<void> plan_mtu(const PortSpec& spec, const PortOptions& options,
+                      const rte_eth_dev_info& info, PortPlan& plan) {
+  uint16_t now = 1500;
+  if (plan.profile.pairs_of_interface || plan.profile.mtu_of_interface) {
+    if (auto interface = read_interface(spec.interface)) now = interface->mtu;
+  } else {
+    rte_eth_dev_get_mtu(plan.port_id, &now);
+  }
+  const bool device_knows = !plan.profile.mtu_of_interface;
+  const uint16_t most = device_knows && info.max_mtu != 0 ? info.max_mtu : uint16_t{9216};
+  if (options.mtu) {
+    // RFC 8200 section 5: every link of IPv6 carries 1280 bytes.
+    if (*options.mtu < 1280 || *options.mtu > most) {
+      return fail("an MTU of " + std::to_string(*options.mtu) + " is not in 1280 to " +
+                  std::to_string(most));
+    }
+    plan.set_mtu = *options.mtu != now;
+    plan.facts.mtu = *options.mtu;
+  } else {
+    plan.facts.mtu = std::min(now, most);
+    if (now > most) {
+      plan.facts.notes.push_back("the interface's MTU of " + std::to_string(now) +
+                                 " is more than the driver takes: " + std::to_string(most));
+    }
+  }
+  plan.frame_max_bytes = plan.facts.mtu + frame_header_bytes;
+  return {};
+}
+
+Result<void> plan_queues(const PortOptions& options, const rte_eth_dev_info& info,
+                         PortPlan& plan) {
+  PortFacts& facts = plan.facts;
+  const DriverProfile& profile = plan.profile;
+  const uint16_t limit = options.queue_pairs_max.value_or(UINT16_MAX);
+  // A driver that stands on an interface was probed with as many as that has.
+  const uint16_t wanted =
+      profile.pairs_of_interface
+          ? UINT16_MAX
+          : plan_pairs(profile, {.workers = options.workers, .limit = limit});
+  facts.rx_queues = std::min(wanted, info.max_rx_queues);
+  facts.tx_queues = std::min(wanted, info.max_tx_queues);
+  if (profile.equal_pairs) facts.rx_queues = facts.tx_queues = std::min(facts.rx_queues, facts.tx_queues);
+  if (facts.rx_queues == 0 || facts.tx_queues == 0) return fail("the device has no queues");
+  if (facts.rx_queues > options.workers * rx_queues_per_worker_max) {
+    return fail(std::to_string(facts.rx_queues) + " rx queues are too many for " +
+                std::to_string(options.workers) + " workers: ethtool -L IFACE combined N");
+  }
+  facts.rx_descriptors = profile.rx_descriptors;
+  facts.tx_descriptors = profile.tx_descriptors;
+  if (const int code = rte_eth_dev_adjust_nb_rx_tx_desc(plan.port_id, &facts.rx_descriptors,
+                                                        &facts.tx_descriptors);
+      code != 0) {
+    return fail(dpdk_error("the device takes no descriptor count", code));
+  }
+  facts.burst = profile.burst;
+  return {};
+}
+
+void plan_steering(const PortOptions& options, const rte_eth_dev_info& info, PortPlan& plan) {
+  PortFacts& facts = plan.facts;
+  facts.steering = options.steering.value_or(plan.profile.steering);
+  if (options.workers == 1 || facts.steering == Steering::software) return;
+  std::string reason;
+  if (facts.rx_queues < options.workers) {
+    reason = "fewer rx queues than workers";
+  } else if (facts.steering == Steering::rss && (info.flow_type_rss_offloads & rss_tcp_bits) == 0) {
+    reason = "the device has no RSS over TCP";
+  } else {
+    return;
+  }
+  facts.steering = Steering::software;
+  facts.notes.push_back(reason + ": workers hand flows to each other");
+}
+
+Result<void> plan_mac(const PortSpec& spec, const PortOptions& options, PortPlan& plan) {
+  if (options.mac) {
+    plan.facts.mac = *options.mac;
+    // Where the device's end has a MAC of its own (tap), ours is only in the frames.
+    plan.set_mac = !plan.profile.derive_mac;
+    return {};
+  }
+  if (plan.profile.derive_mac) {
+    plan.facts.mac = derive_mac(spec.interface.empty() ? spec.device : spec.interface);
+    return {};
+  }
+  rte_ether_addr address{};
+  if (const int code = rte_eth_macaddr_get(plan.port_id, &address); code != 0) {
+    return fail(dpdk_error("the device has no MAC address", code));
+  }
+  std::copy(std::begin(address.addr_bytes), std::end(address.addr_bytes), plan.facts.mac.begin());
+  if (plan.facts.mac == MacAddress{}) plan.facts.mac = derive_mac(spec.device);
+  return {};
+}
+
+void plan_pools_of(const PortOptions& options, PortPlan& plan) {
+  PortFacts& facts = plan.facts;
+  const PoolNeeds needs{.workers = options.workers,
+                        .queue_pairs = std::max(facts.rx_queues, facts.tx_queues),
+                        .mtu = facts.mtu,
+                        .rx_descriptors = facts.rx_descriptors,
+                        .tx_descriptors = facts.tx_descriptors,
+                        .chained_mbufs = facts.offloads.chained_mbufs,
+                        .sends_from_rx_pool = plan.profile.sends_from_rx_pool};
+  plan.pools = plan_pools(needs);
+  facts.packet_memory_bytes = plan.pools.total_bytes;
+}
+
+Result<void> plan_device(const PortSpec& spec, const PortOptions& options, PortPlan& plan) {
+  rte_eth_dev_info info{};
+  if (const int code = rte_eth_dev_info_get(plan.port_id, &info); code != 0) {
+    return fail(dpdk_error("the device does not describe itself", code));
+  }
+  plan.device = info.device;
+  PortFacts& facts = plan.facts;
+  facts.spec = spec.text;
+  facts.device = spec.device;
+  facts.driver = info.driver_name;
+  facts.interface = spec.interface;
+  facts.profile_path = plan.profile.source_path;
+  facts.default_profile = plan.profile.is_default;
+  facts.numa_node = rte_eth_dev_socket_id(plan.port_id);
+  facts.workers = options.workers;
+  facts.polling = plan.profile.polling;
+  facts.sleep_us_max = plan.profile.sleep_us_max;
+  facts.notes.insert(facts.notes.end(), plan.profile.notes.begin(), plan.profile.notes.end());
+  if (plan.profile.is_default) {
+    facts.notes.push_back("no profile for driver " + facts.driver + ": using " +
+                          facts.profile_path);
+  }
+
+  if (auto done = plan_queues(options, info, plan); !done) return done;
+  if (auto done = plan_mtu(spec, options, info, plan); !done) return done;
+  if (auto done = plan_mac(spec, options, plan); !done) return done;
+  facts.offloads = plan_offloads(plan.profile, info, facts.notes);
+  plan.sums_ip = facts.offloads.tx_checksum &&
+                 (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) != 0;
+  plan.mbufs_per_frame_max = plan.profile.mbufs_per_frame_max;
+  if (info.tx_desc_lim.nb_seg_max != 0) {
+    plan.mbufs_per_frame_max = std::min(plan.mbufs_per_frame_max, info.tx_desc_lim.nb_seg_max);
+  }
+  facts.train_max_bytes = plan.profile.train_max_bytes;
+  plan_steering(options, info, plan);
+  plan_pools_of(options, plan);
+  return {};
+}
+
+}  // namespace
+
+Offloads plan_offloads(const DriverProfile& profile, const rte_eth_dev_info& info,
+                       std::vector<std::string>& notes) {
+  const uint16_t frame_mbufs = info.tx_desc_lim.nb_mtu_seg_max;
+  const auto has = [](uint64_t all, uint64_t bits) { return (all & bits) == bits; };
+  Offloads device;
+  device.rx_checksum = has(info.rx_offload_capa, RTE_ETH_RX_OFFLOAD_TCP_CKSUM);
+  device.tx_checksum = has(info.tx_offload_capa, RTE_ETH_TX_OFFLOAD_TCP_CKSUM);
+  device.tcp_segmentation = has(info.tx_offload_capa, RTE_ETH_TX_OFFLOAD_TCP_TSO);
+  device.chained_mbufs = has(info.tx_offload_capa, RTE_ETH_TX_OFFLOAD_MULTI_SEGS) &&
+                         (frame_mbufs == 0 || frame_mbufs >= mbufs_of_one_frame);
+
+  Offloads on;
+  const auto decide = [&](bool Offloads::* which, const char* name) {
+    if (!(profile.use.*which) || profile.avoid.*which) return;
+    on.*which = device.*which;
+    if (!(device.*which)) notes.push_back(std::string("the device has no ") + name);
+  };
+  decide(&Offloads::rx_checksum, "rx checksum offload");
+  decide(&Offloads::tx_checksum, "tx checksum offload");
+  decide(&Offloads::tcp_segmentation, "TCP segmentation offload");
+  decide(&Offloads::chained_mbufs, "chained mbufs: payload is copied");
+  // A train is a chain whose frames the device must sum.
+  if (!on.chained_mbufs || !on.tx_checksum) on.tcp_segmentation = false;
+  return on;
+}
+
+uint16_t plan_pairs(const DriverProfile& profile, const PairsWanted& wanted) {
+  const uint32_t useful =
+      profile.pairs_of_interface ? uint32_t{wanted.interface_queues} : wanted.workers;
+  const uint32_t limit = std::min<uint32_t>(wanted.limit, profile.pairs_max);
+  return static_cast<uint16_t>(std::max(1u, std::min(useful, limit)));
+}
+
+MacAddress derive_mac(const std::string& name) {
+  std::string machine;
+  std::ifstream("/etc/machine-id") >> machine;
+  const uint64_t digest = siphash24({}, as_byte_span(machine + "/" + name));
+  MacAddress mac;
+  std::memcpy(mac.data(), &digest, mac.size());
+  // Bit 1 of the first octet: locally administered. Bit 0: a group. Source: IEEE 802, 8.2.
+  mac[0] = static_cast<uint8_t>((mac[0] & 0xfc) | 0x02);
+  return mac;
+}
+
+std::string join_devargs(const DriverProfile& profile, const std::string& own,
+                         const DevargsPlaces& places) {
+  std::string wanted = profile.devargs;
+  replace_all(wanted, "{queues}", std::to_string(places.queues));
+  // A ring slot of a packet socket: frame, and the header in front of it, in a power of two.
+  replace_all(wanted, "{frame_bytes}",
+              std::to_string(std::bit_ceil(places.mtu + frame_header_bytes + 128u)));
+  const std::vector<std::string> mine = split_arguments(own);
+  std::string all;
+  for (const std::string& item : split_arguments(wanted)) {
+    const bool overridden = std::any_of(mine.begin(), mine.end(), [&](const std::string& other) {
+      return key_of(other) == key_of(item);
+    });
+    if (!overridden) all += (all.empty() ? "" : ",") + item;
+  }
+  for (const std::string& item : mine) all += (all.empty() ? "" : ",") + item;
+  return all;
+}
+
+Result<PortPlan> plan_port(const PortSpec& spec, const PortOptions& options) {
+  const std::string context = "port " + spec.text;
+  if (options.workers == 0 || options.workers > workers_max) {
+    return fail(context + ": 1 to " + std::to_string(workers_max) + " workers, not " +
+                std::to_string(options.workers));
+  }
+  const auto directory = drivers_config_directory(options.drivers_directory);
+  if (!directory) return fail(directory.error());
+
+  PortPlan plan;
+  const uint16_t limit = options.queue_pairs_max.value_or(UINT16_MAX);
+  auto probed = spec.is_pci ? probe_pci(spec, *directory, plan)
+                            : probe_vdev(spec, *directory, limit, options, plan);
+  if (!probed) return fail(probed.error().in(context));
+  if (auto planned = plan_device(spec, options, plan); !planned) {
+    remove_port(plan);
+    return fail(planned.error().in(context));
+  }
+  return plan;
+}
+
+void remove_port(const PortPlan& plan) {
+  rte_eth_dev_info info{};
+  rte_device* device = plan.device;
+  if (device == nullptr && !plan.closed && rte_eth_dev_info_get(plan.port_id, &info) == 0) {
+    device = info.device;
+  }
+  if (!plan.closed) rte_eth_dev_close(plan.port_id);
+  if (plan.probed_here && device != nullptr) rte_dev_remove(device);
+}
+
+}  // namespace sluice::nic

@@ -1,0 +1,65 @@
+// PortPlan: what a port will be: the profile's wishes against the device's capabilities.
+//
+// plan_offloads and the other judgements are pure, so that tests can put any device before them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "nic/driver_profile.h"
+#include "nic/kernel_interface.h"
+#include "nic/pools.h"
+#include "nic/port.h"
+
+struct rte_device;
+struct rte_eth_dev_info;
+
+namespace sluice::nic {
+
+struct PortPlan {
+  PortFacts facts;
+  DriverProfile profile;
+  PoolPlan pools;
+  uint16_t port_id = 0;
+  rte_device* device = nullptr;
+  bool probed_here = false;  // else it was there before: leave it there
+  bool closed = false;       // already, by a stop
+  uint16_t mbufs_per_frame_max = 0;
+  uint32_t frame_max_bytes = 0;
+  bool sums_ip = false;  // the device fills in IPv4 header checksums
+  bool set_mtu = false;
+  bool set_mac = false;
+};
+
+/// What both the profile and the device have; notes say what the device refused.
+[[nodiscard]] Offloads plan_offloads(const DriverProfile& profile, const rte_eth_dev_info& info,
+                                     std::vector<std::string>& notes);
+
+/// How many queue pairs to ask for, before the device is probed.
+struct PairsWanted {
+  uint32_t workers = 1;
+  uint16_t interface_queues = 1;
+  uint16_t limit = UINT16_MAX;  // the operator's
+};
+[[nodiscard]] uint16_t plan_pairs(const DriverProfile& profile, const PairsWanted& wanted);
+
+/// Locally administered, the same at every start on this machine, another for every name.
+[[nodiscard]] MacAddress derive_mac(const std::string& name);
+
+/// The device arguments: the profile's (places filled in), then those of the spec, which win.
+struct DevargsPlaces {
+  uint16_t queues = 1;
+  uint16_t mtu = 1500;
+};
+[[nodiscard]] std::string join_devargs(const DriverProfile& profile, const std::string& own,
+                                       const DevargsPlaces& places);
+
+/// Probes the device if need be, and decides everything. On failure the device is gone again.
+[[nodiscard]] Result<PortPlan> plan_port(const PortSpec& spec, const PortOptions& options);
+
+/// Undoes plan_port's probe. The port is closed first.
+void remove_port(const PortPlan& plan);
+
+}  // namespace sluice::nic
