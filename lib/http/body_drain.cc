@@ -1,10 +1,17 @@
 #include "http/body_drain.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "http/syntax.h"
 
 namespace sluice::http {
+namespace {
+
+// One more hex digit still fits into 64 bits.
+constexpr uint64_t chunk_size_before_overflow = std::numeric_limits<uint64_t>::max() / 16;
+
+}  // namespace
 
 BodyDrain::BodyDrain(const Request& request, uint64_t limit_bytes) : budget_bytes_(limit_bytes) {
   if (request.body == BodyFraming::none) return;
@@ -80,8 +87,8 @@ void BodyDrain::step_in_chunk_line(char byte) {
   if (part_ == Part::size_first || part_ == Part::size) {
     const int digit = hex_value(byte);
     if (digit >= 0) {
-      // A size that overflows is far beyond every budget.
-      if (left_bytes_ > budget_bytes_) return fail();
+      // Beyond the budget already, or about to overflow (RFC 9112 section 7.1).
+      if (left_bytes_ > std::min(budget_bytes_, chunk_size_before_overflow)) return fail();
       left_bytes_ = left_bytes_ * 16 + static_cast<uint64_t>(digit);
       part_ = Part::size;
       return;

@@ -127,7 +127,7 @@ void put_representation(Writer& writer, const ResponsePlan& plan, const DateCach
   if (!plan.is_after_if_range) {
     const std::string_view type = plan.resource.media_type;
     writer.put("\r\nContent-Type: ");
-    writer.put(type.size() <= media_type_max_bytes ? type : default_media_type);
+    writer.put(type.empty() || type.size() > media_type_max_bytes ? default_media_type : type);
     put_last_modified(writer, plan, date);
   }
   writer.put("\r\nETag: ");

@@ -79,6 +79,11 @@ MethodPlan plan_method(const Request& request) {
     case Method::unknown:
       refuse(Status::not_implemented);
       break;
+    case Method::connect:
+      // What follows may be meant for the tunnel that there will not be: not for this parser.
+      plan.keep_alive = false;
+      refuse(Status::method_not_allowed);
+      break;
     default:
       refuse(Status::method_not_allowed);
       break;

@@ -37,7 +37,8 @@ struct MethodPlan {
 /// Errors: 501 for an unknown method, 405 for a known one that is not allowed here, 417 for an
 /// expectation other than 100-continue, 413 for a declared content beyond `body_drain_max_bytes`.
 /// 100 (Continue) is never sent: the final status is sent at once, and since a client may then send
-/// the content or not, a request with an expectation and content ends its connection.
+/// the content or not, a request with an expectation and content ends its connection. So does
+/// CONNECT, behind which there may be bytes for a tunnel.
 [[nodiscard]] MethodPlan plan_method(const Request& request);
 
 /// The version of a file that a request selected.

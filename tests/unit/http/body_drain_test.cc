@@ -114,6 +114,13 @@ TEST(BodyDrain, RefusesBadSizes) {
   expect_failed("5;\0\r\n" + std::string(1, '\0'));
 }
 
+TEST(BodyDrain, SizesDoNotOverflowWhateverTheLimit) {
+  constexpr uint64_t no_limit = ~uint64_t{0};
+  EXPECT_EQ(drained(chunked(), "fffffffffffffff\r\nx", no_limit).state, DrainState::more);
+  EXPECT_EQ(drained(chunked(), "10000000000000000\r\nx", no_limit).state, DrainState::failed);
+  EXPECT_EQ(drained(chunked(), "00000000000000000001\r\nx", no_limit).state, DrainState::more);
+}
+
 TEST(BodyDrain, RefusesDataWithoutItsLineEnd) {
   expect_failed("5\r\nhello0\r\n\r\n");
   expect_failed("5\r\nhello\n0\r\n\r\n");

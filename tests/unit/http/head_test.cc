@@ -146,6 +146,8 @@ TEST(Head, TheLongestOneFits) {
   plan.resource = {.size_bytes = huge, .etag = huge, .media_type = type};
   plan.selected = {huge - 2, 2};
   EXPECT_THAT(response(plan), HasSubstr(type));
+  plan.resource.media_type = {};
+  EXPECT_THAT(response(plan), HasSubstr("Content-Type: application/octet-stream\r\n"));
   const std::string longer = type + "b";
   plan.resource.media_type = longer;
   EXPECT_THAT(response(plan), HasSubstr("Content-Type: application/octet-stream\r\n"));
@@ -231,9 +233,19 @@ TEST(Redirect, GivesUpWhereNothingFits) {
 }
 
 TEST(Redirect, LongestFileNameAlwaysFits) {
-  const std::string name(255, '\xff');
-  EXPECT_THAT(redirect(std::string(3000, 'x') + "/" + name, std::string(2000, 'q')),
-              StartsWith("HTTP/1.1 301 "));
+  const std::string path = std::string(3000, 'x') + "/" + std::string(255, '\xff');
+  const std::string query(2000, 'q');
+  Request request;
+  request.query = query;
+  for (const AnswerOptions& options :
+       {AnswerOptions{}, AnswerOptions{.keep_alive = true},
+        AnswerOptions{.keep_alive = true, .says_keep_alive = true}}) {
+    const std::string bytes = emitted([&](HeadBuffer out) {
+      return emit_directory_redirect(request, path, options, date, out).bytes;
+    });
+    EXPECT_THAT(bytes, StartsWith("HTTP/1.1 301 "));
+    EXPECT_THAT(bytes, EndsWith("</h1>\n"));
+  }
 }
 
 }  // namespace

@@ -207,8 +207,12 @@ TEST(MethodPlan, KnownMethodsAreNotAllowed) {
     EXPECT_EQ(plan.status, Status::method_not_allowed) << method;
     EXPECT_TRUE(plan.keep_alive) << method;
   }
-  EXPECT_EQ(method_plan({"CONNECT a:443 HTTP/1.1", "Host: a:443"}).status,
-            Status::method_not_allowed);
+}
+
+TEST(MethodPlan, ConnectEndsTheConnection) {
+  const MethodPlan plan = method_plan({"CONNECT a:443 HTTP/1.1", "Host: a:443"});
+  EXPECT_EQ(plan.status, Status::method_not_allowed);
+  EXPECT_FALSE(plan.keep_alive);
 }
 
 TEST(MethodPlan, UnknownMethodsAreNotImplemented) {
