@@ -42,8 +42,8 @@ class RttEstimator {
   void clear_back_off() { backoff_ = 0; }
   [[nodiscard]] uint32_t back_off_count() const { return backoff_; }
 
-  /// Says that a SYN or SYN-ACK had to be sent again; asks for rto_after_lost_syn as long as there
-  /// is no sample. Source: RFC 6298 section 5.7.
+  /// Says, once data transmission begins, that a SYN or SYN-ACK had to be sent again: asks for
+  /// rto_after_lost_syn as long as there is no sample. Source: RFC 6298 section 5.7.
   void note_lost_syn() { lost_syn_ = true; }
 
   [[nodiscard]] bool has_sample() const { return srtt8_us_ != 0; }

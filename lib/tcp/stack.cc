@@ -355,10 +355,6 @@ bool Stack::take_sender(Connection& c) {
   sender.probe_due = false;
   sender.override_due = false;
   c.probes = 0;
-  // RFC 5681 section 4.1: nothing was sent for more than one RTO.
-  if (c.sent_ms != 0 && now_ms() - c.sent_ms > c.rtt.rto().ms()) {
-    c.congestion.on_idle_restart(now_);
-  }
   return true;
 }
 

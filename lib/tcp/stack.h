@@ -329,6 +329,7 @@ class Stack {
   [[nodiscard]] Plan plan_probe(const Connection& c, const Sender& sender);
   [[nodiscard]] bool has_output(Connection& c);
   [[nodiscard]] Poll poll_data(uint32_t index, const Plan& planned, SegmentOut& out);
+  void restart_if_idle(Connection& c);
   [[nodiscard]] Poll describe(Connection& c, const Plan& planned, uint32_t bytes, SegmentOut& out);
   void note_sent(Connection& c, const Plan& planned, const StreamRange& sent);
   void emit_ack(uint32_t index, SegmentOut& out);

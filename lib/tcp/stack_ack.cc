@@ -121,8 +121,9 @@ void Stack::handle_sender_ack(uint32_t index, const Segment& segment, uint32_t a
   if (verdict.retransmission_lost) counters_.add(Counter::tcp_lost_retransmissions);
   if (verdict.probe_repaired) counters_.add(Counter::tcp_tail_probes_useful);
 
-  // In fast recovery RFC 6937 meters what is sent; the ACK that ends it has done its part.
-  if (delivered > 0 && recovery.mode() != RecoveryMode::fast &&
+  // In fast recovery RFC 6937 meters what is sent; the ACK that ends it has done its part. RFC 5681
+  // section 3.2 step 1: an ACK that only reports what lies behind a gap does not change cwnd.
+  if (acked > 0 && delivered > 0 && recovery.mode() != RecoveryMode::fast &&
       mode_before != RecoveryMode::fast) {
     c.congestion.on_ack(now_, {.acked_bytes = delivered,
                                .rtt = rtt,

@@ -333,7 +333,7 @@ void Stack::challenge(uint32_t index) {
     return;
   }
   counters_.add(Counter::tcp_challenge_acks);
-  c.challenged_ms = now | 1;  // never 0
+  c.challenged_ms = std::max(now, 1u);  // 0: never
   c.ack_now = true;
 }
 
@@ -352,6 +352,7 @@ bool Stack::establish(uint32_t index, const Segment& segment) {
     c.rtt.add_sample(std::max(now_ - (c.send_deadline - c.rtt.rto()), Duration::from_us(1)));
   } else {
     c.rtt.clear_back_off();
+    c.rtt.note_lost_syn();
   }
   leave_half_open(c);
   c.state = State::established;

@@ -123,7 +123,8 @@ Stack::Plan Stack::plan_fresh(Connection& c, Sender& sender) {
   const uint32_t goal = std::min(
       round_down(c.congestion.cwnd() / train_window_divisor, c.mss), config_.train_max_bytes - c.mss);
   if (bytes < goal && bytes == round_down(room, c.mss) &&
-      sender.recovery.mode() == RecoveryMode::open && c.in_flight > bytes) {
+      sender.recovery.mode() == RecoveryMode::open && c.in_flight > bytes &&
+      sender.recovery.pipe(flight(c), board(sender)) == c.in_flight) {  // else RFC 3042: at once
     return {};
   }
   return {.kind = Plan::Kind::fresh, .range = {nxt, nxt + bytes}};
@@ -146,6 +147,7 @@ Poll Stack::poll_segment(Instant now, ConnectionIndex connection, SegmentOut& ou
   out.segment_size = c.mss;
   Poll result = Poll::segment;
   if (c.state == State::closed) return Poll::nothing;
+  restart_if_idle(c);
   if (c.state == State::syn_received) {
     if (!c.resend_due) return Poll::nothing;
     emit_syn_ack(c, out);
@@ -170,6 +172,15 @@ Poll Stack::poll_segment(Instant now, ConnectionIndex connection, SegmentOut& ou
   }
   refresh(index);
   return result;
+}
+
+// RFC 5681 section 4.1: nothing was sent for more than one RTO. Here and not where the session queues
+// bytes: that call does not tell the time.
+void Stack::restart_if_idle(Connection& c) {
+  if (c.sender == none || c.in_flight > 0 || c.sent_ms == 0) return;
+  if (static_cast<int32_t>(now_ms() - c.sent_ms) <= c.rtt.rto().ms()) return;
+  c.congestion.on_idle_restart(now_);
+  c.sent_ms = std::max(now_ms(), 1u);  // once
 }
 
 Poll Stack::describe(Connection& c, const Plan& planned, uint32_t bytes, SegmentOut& out) {
@@ -221,12 +232,18 @@ Poll Stack::poll_data(uint32_t index, const Plan& planned, SegmentOut& out) {
 void Stack::note_sent(Connection& c, const Plan& planned, const StreamRange& sent) {
   const auto length = static_cast<uint32_t>(sent.end - sent.begin);
   const bool fresh = planned.kind == Plan::Kind::fresh;
-  c.sent_ms = now_ms() | 1;  // never 0
+  c.sent_ms = std::max(now_ms(), 1u);  // 0: never
   if (fresh) {
     if (c.in_flight == 0 && c.sender != none) senders_[c.sender].progress_at = now_;
     c.in_flight += length;
     const StreamOffset data_end = c.sender == none ? sent.begin : senders_[c.sender].queue.end();
     if (sent.end > data_end) c.fin_sent = true;
+    // A slow start of which more than half of the window is in flight may go on: the window has
+    // been validated up to twice that much (as Linux's tcp_is_cwnd_limited).
+    if (c.sender != none && c.congestion.in_slow_start() &&
+        uint64_t{c.in_flight} * 2 > c.congestion.cwnd()) {
+      senders_[c.sender].limited_to = c.snd_nxt();
+    }
   } else {
     if (c.retransmissions < UINT16_MAX) ++c.retransmissions;
     counters_.add(Counter::tcp_retransmitted_segments);

@@ -164,7 +164,6 @@ void Stack::handle_syn_ack_timer(uint32_t index) {
     return;
   }
   ++c.probes;
-  c.rtt.note_lost_syn();
   c.rtt.back_off();
   c.resend_due = true;
   set_send_timer(c, SendTimer::retransmit, c.rtt.rto());
