@@ -274,8 +274,16 @@ bool Inet::poll_announcement(Instant now, wire::TxFrame& out) {
     announce_at_ = now + announce_interval;
     return false;
   }
-  const uint8_t local = announce_next_++;
+  const uint8_t local = announce_next_;
   const Address& address = locals_[local].address;
+  if (!address.is_v4() && !announce_joined_) {
+    // Switches must know the group before the neighbours hear of the address.
+    announce_joined_ = true;
+    emit_listener_report(local, true, out);
+    return true;
+  }
+  announce_joined_ = false;
+  ++announce_next_;
   if (address.is_v4()) {
     emit_arp_frame({.operation = wire::arp_request,
                     .link_destination = wire::MacAddress::broadcast(),
@@ -309,7 +317,7 @@ bool Inet::poll_frame(Instant now, wire::TxFrame& out) {
     }
     if (emit_solicitation(question, out)) return true;
   }
-  if (poll_announcement(now, out)) return true;
+  if (poll_announcement(now, out) || poll_listener_report(out)) return true;
   if (router_questions_left_ > 0 && now >= router_question_at_) {
     --router_questions_left_;
     router_question_at_ = now + router_question_interval;

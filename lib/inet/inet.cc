@@ -44,6 +44,7 @@ Inet::Inet(const Config& config, content::HeadSlots& slots, content::ChunkPins& 
       neighbor_rate_(neighbor_limit) {
   ASSERT(config.mac.is_station() && config.mtu >= wire::ipv6_minimum_mtu);
   for (const Prefix& prefix : config.addresses) {
+    if (!prefix.address.is_v4() && !config.ipv6) continue;
     const auto local = static_cast<uint8_t>(locals_.size());
     const bool added = locals_.push_back(prefix);
     ASSERT(added);

@@ -45,7 +45,7 @@ struct Config {
   FixedVector<Prefix, addresses_max> addresses;
   Address gateway4;  // unspecified: none
   Address gateway6;  // unspecified: routers are learned from advertisements
-  bool ipv6 = true;  // derive a link-local address and take part in NDP
+  bool ipv6 = true;  // false: IPv6 addresses and frames are ignored
   bool answers_neighbors = true;
   uint32_t neighbors_max = 1024;
   SipKey key;
@@ -221,6 +221,10 @@ class Inet {
   [[nodiscard]] Nothing handle_router(Instant now, const Packet& packet);
   void answer_neighbor(Instant now, Answer& answer);
   void handle_conflict(Instant now);
+  // listening.cc
+  [[nodiscard]] Nothing handle_listener_query(Instant now, const Packet& packet);
+  void emit_listener_report(uint8_t local, bool joining, wire::TxFrame& out);
+  [[nodiscard]] bool poll_listener_report(wire::TxFrame& out);
   // answers.cc
   [[nodiscard]] Nothing answer_echo(Instant now, const Packet& packet, const wire::IcmpView& icmp);
   [[nodiscard]] bool copy_to_slots(Bytes data, Answer& answer, uint16_t& sum);
@@ -277,8 +281,13 @@ class Inet {
   RateLimit neighbor_rate_;
   // Announcements and router solicitations (RFC 5227 section 2.3, RFC 4861 section 6.3.7).
   uint8_t announcements_left_ = 0;
-  uint8_t announce_next_ = 0;  // local to be announced next in this round
+  uint8_t announce_next_ = 0;     // local to be announced next in this round
+  bool announce_joined_ = false;  // its group was reported, the address itself comes next
   Instant announce_at_;
+  // A round of multicast listener reports in answer to a query.
+  bool is_reporting_ = false;
+  bool report_version1_ = false;
+  uint8_t report_next_ = 0;
   uint8_t router_questions_left_ = 0;
   Instant router_question_at_;
   Instant defend_from_;  // when a conflict is next worth an announcement (RFC 5227 section 2.4)

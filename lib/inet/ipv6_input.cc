@@ -161,6 +161,7 @@ Delivery Inet::handle_icmpv6(Instant now, const Packet& packet) {
     return handle_ndp(now, packet, icmp.type);
   }
   if (packet.source.is_unspecified()) return drop(Counter::inet_drop_ipv6_source);
+  if (icmp.type == wire::icmpv6::mld_query) return handle_listener_query(now, packet);
   if (icmp.type == wire::icmpv6::echo_request) return answer_echo(now, packet, icmp);
   if (icmp.type >= wire::icmpv6::first_informational || packet.group_packet) {
     return drop(Counter::inet_drop_icmp_type);

@@ -50,6 +50,7 @@
   ROW(inet_drop_echo_rate, "frames", "dropped: echo request above the rate limit") \
   ROW(inet_drop_ndp_malformed, "frames", "dropped: NDP message malformed, not from this link, or not addressed as it should be") \
   ROW(inet_drop_ndp_ignored, "frames", "dropped: NDP message of no concern to us (redirect, router solicitation, another's target)") \
+  ROW(inet_drop_mld_malformed, "frames", "dropped: multicast listener query too short or not from this link") \
   ROW(inet_drop_answer_queue, "answers", "own frames not sent: the queue of answers was full") \
   ROW(inet_drop_answer_slots, "answers", "own frames not sent: no head slot was free") \
   ROW(inet_drop_error_rate, "answers", "ICMP errors not sent: above the rate limit") \
@@ -58,6 +59,7 @@
   ROW(inet_address_conflicts, "frames", "another station claimed one of our addresses") \
   ROW(inet_arp_sent, "frames", "ARP requests, replies and announcements sent") \
   ROW(inet_ndp_sent, "frames", "NDP messages sent") \
+  ROW(inet_mld_sent, "frames", "multicast listener reports sent") \
   ROW(inet_echo_answered, "frames", "echo replies sent") \
   ROW(inet_errors_sent, "frames", "ICMP errors sent") \
   ROW(inet_path_mtu_messages, "messages", "path MTU messages handed to TCP for validation") \

@@ -45,6 +45,8 @@ inline constexpr uint8_t router_advertisement = 134;
 inline constexpr uint8_t neighbor_solicitation = 135;
 inline constexpr uint8_t neighbor_advertisement = 136;
 inline constexpr uint8_t redirect = 137;
+inline constexpr uint8_t mld_query = 130;
+inline constexpr uint8_t mld_report_v1 = 131;
 inline constexpr uint8_t mld_report_v2 = 143;
 // RFC 4443: types below 128 are errors.
 inline constexpr uint8_t first_informational = 128;

@@ -401,9 +401,15 @@ TEST(Announcements, TellEveryAddressTwiceAtStart) {
               "02:00:00:00:00:01 > ff:ff:ff:ff:ff:ff arp who has 192.0.2.1 tell 192.0.2.1");
     EXPECT_EQ(link.poll_line(),
               "02:00:00:00:00:01 > ff:ff:ff:ff:ff:ff arp who has 198.51.100.1 tell 198.51.100.1");
+    const std::string report =
+        "02:00:00:00:00:01 > 33:33:00:00:00:16 fe80::ff:fe00:1 > ff02::16 icmp6 type 143 code 0 "
+        "len "
+        "20";
+    EXPECT_EQ(link.poll_line(), report);
     EXPECT_EQ(link.poll_line(),
               "02:00:00:00:00:01 > 33:33:00:00:00:01 2001:db8::1 > ff02::1 is at me 2001:db8::1 "
               "len 24");
+    EXPECT_EQ(link.poll_line(), report);
     EXPECT_EQ(link.poll_line(),
               "02:00:00:00:00:01 > 33:33:00:00:00:01 fe80::ff:fe00:1 > ff02::1 is at me "
               "fe80::ff:fe00:1 len 24");
@@ -425,7 +431,7 @@ TEST(Conflicts, AreCountedAndDefendedOnceInTenSeconds) {
   EXPECT_EQ(link.counters.get(Counter::inet_address_conflicts), 1u);
   int frames = 0;
   while (!link.poll().empty()) ++frames;
-  EXPECT_EQ(frames, 4);
+  EXPECT_EQ(frames, 6);  // four addresses, two of them with their group
   link.receive(claim);
   link.advance(3_s);
   EXPECT_EQ(link.poll_line(), "");
