@@ -1,0 +1,36 @@
+#!/usr/bin/python3
+"""Configures one of the project's build folders: build/gcc, build/asan or build/release-perf.
+
+One place for the options, so that scripts/dev and the test runner never disagree on what a folder is.
+"""
+import os
+import pathlib
+import shutil
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+FOLDERS = {
+    # What is shipped; integration tests run its sluiced.
+    "gcc": ({"CC": "gcc", "CXX": "g++"}, ["-Dbuildtype=release"]),
+    # Everything under AddressSanitizer and UndefinedBehaviorSanitizer, and the libFuzzer targets.
+    "asan": ({"CC": "clang", "CXX": "clang++"},
+             ["-Dbuildtype=plain", "-Doptimization=1", "-Dcpp_args=-gline-tables-only",
+              "-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dfuzz=true", "-Dperf=false"]),
+    # Benchmarks.
+    "release-perf": ({"CC": "gcc", "CXX": "g++"}, ["-Dbuildtype=release", "-Dtests=false"]),
+}
+
+
+def command(name):
+    """The words that configure a folder, and the environment that goes with them."""
+    compilers, options = FOLDERS[name]
+    # Meson adds ccache by itself only where no compiler is named.
+    cached = "ccache " if shutil.which("ccache") else ""
+    environment = {variable: cached + compiler for variable, compiler in compilers.items()}
+    return ["meson", "setup", str(ROOT / "build" / name), str(ROOT), *options], environment
+
+
+if __name__ == "__main__":
+    words, extra = command(sys.argv[1])
+    os.execvpe(words[0], words, {**os.environ, **extra})
