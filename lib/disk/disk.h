@@ -21,6 +21,7 @@
 #include "base/bytes.h"
 #include "base/result.h"
 #include "base/time.h"
+#include "stats/counters.h"
 #include "store/io.h"
 
 namespace sluice::disk {
@@ -34,6 +35,8 @@ struct Options {
   uint32_t watches_max = 4'096;  // directories watched; 0: none
   bool use_direct = true;        // O_DIRECT where the file system takes it
   bool use_io_uring = true;
+  /// For what only the disk knows (store_reads_buffered, store_watches_refused). Outlives it.
+  stats::Counters* counters = nullptr;
 };
 
 struct Change {
@@ -59,8 +62,10 @@ class Disk {
   /// Starts what was submitted; then, unless something is complete already, sleeps until something
   /// is, or changed, or wake() was called, or `limit` is over.
   virtual void wait(Duration limit) = 0;
-  /// Starts what was submitted.
+  /// Starts what was submitted, and does not sleep.
   virtual void flush() = 0;
+  /// Something is complete already.
+  [[nodiscard]] virtual bool has_completions() = 0;
   /// Ends a wait(), or the next one at once. Any thread.
   virtual void wake() = 0;
 

@@ -53,11 +53,11 @@ class Mailbox {
 
 struct StoreThreadOptions {
   store::Config store;
-  Options disk;  // max_open_files and chunk_bytes are taken from `store`
+  Options disk;  // `root`, `content` and the switches: the rest is set here
   /// The ChunkPins of each worker; they outlive the thread.
   std::span<const content::ChunkPins* const> uses;
   uint32_t ring_capacity = 4'096;
-  int cpu = -1;  // -1: any but those that the caller of start() is not allowed on
+  int cpu = -1;  // -1: where the caller of start() runs
   /// The clock that the workers use for `now`: eviction compares times of use with it.
   Instant (*clock)() = nullptr;  // nullptr: CLOCK_MONOTONIC
 };
@@ -78,21 +78,23 @@ class StoreThread {
   void stop();
 
   /// For any thread, at any time.
-  [[nodiscard]] const stats::Counters& counters() const { return counters_; }
+  [[nodiscard]] const stats::Counters& counters() const { return *counters_; }
   /// One line for the start-up report.
   [[nodiscard]] const std::string& description() const { return disk_->description(); }
 
  private:
   friend class Mailbox;
-  explicit StoreThread(const StoreThreadOptions& options, std::unique_ptr<Disk> disk);
+  StoreThread(const StoreThreadOptions& options, std::unique_ptr<stats::Counters> counters,
+              std::unique_ptr<Disk> disk);
   void run();
-  [[nodiscard]] bool turn(Instant now);
+  void turn(Instant now);
+  void deliver(uint32_t worker);
   [[nodiscard]] bool has_mail() const;
-  void sleep(Instant now);
+  void sleep();
 
   Instant (*clock_)();
   int cpu_;
-  stats::Counters counters_;
+  std::unique_ptr<stats::Counters> counters_;
   std::unique_ptr<Disk> disk_;
   store::Store store_;
   std::vector<std::unique_ptr<Mailbox>> mailboxes_;
