@@ -1,6 +1,6 @@
 // Connection: what is kept of every connection, idle or not. The rest is taken from pools while it
-// is needed: a Sender (tcp/sender.h) while something is unacknowledged, a receive buffer while bytes
-// wait, a Scoreboard while the peer reports gaps.
+// is needed: a Sender (tcp/sender.h) while something is unacknowledged, a receive buffer while
+// bytes wait, a Scoreboard while the peer reports gaps.
 //
 // Read first: RFC 9293 section 3.3.1 (the names). Offsets count from the initial sequence numbers
 // (tcp/seq_number.h); 32-bit fields that hold the low half of one say so.
@@ -62,10 +62,10 @@ struct Connection {
   uint32_t sent_ms = 0;                       // the last data or FIN went out
   uint32_t challenged_ms = 0;                 // the last challenge ACK went out
 
-  uint32_t sender = none;   // Sender
-  uint32_t buffer = none;   // receive buffer
-  uint32_t session = 0;     // the session's word; in SYN-RECEIVED the half-open list's entry
-  uint32_t line_next = none;      // the senders' line, or the parked ones
+  uint32_t sender = none;     // Sender
+  uint32_t buffer = none;     // receive buffer
+  uint32_t session = 0;       // the session's word; in SYN-RECEIVED the half-open list's entry
+  uint32_t line_next = none;  // the senders' line, or the parked ones
   uint32_t line_previous = none;
   uint32_t event_next = none;
 
@@ -84,11 +84,11 @@ struct Connection {
   bool fin_sent : 1 = false;
   bool ack_now : 1 = false;
   bool ack_delayed : 1 = false;
-  bool probe_due : 1 = false;    // a segment below SND.UNA, to be answered with an ACK
-  bool resend_due : 1 = false;   // the SYN-ACK, or a FIN that is outstanding alone, is due
-  bool blocked : 1 = false;      // content is missing
-  bool parked : 1 = false;       // the next hop is not known
-  bool in_line : 1 = false;      // in the senders' line or the parked one
+  bool probe_due : 1 = false;   // a segment below SND.UNA, to be answered with an ACK
+  bool resend_due : 1 = false;  // the SYN-ACK, or a FIN that is outstanding alone, is due
+  bool blocked : 1 = false;     // content is missing
+  bool parked : 1 = false;      // the next hop is not known
+  bool in_line : 1 = false;     // in the senders' line or the parked one
   bool event_queued : 1 = false;
   bool sender_wanted : 1 = false;  // was refused a Sender, and is to be told when one is free
   bool window_wanted : 1 = false;  // output stopped at the peer's window with nothing in flight

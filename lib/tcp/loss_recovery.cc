@@ -112,8 +112,8 @@ void LossRecovery::on_rto(Instant now, const Flight& flight, Timeout timeout,
   retransmitted_to_ = flight.una;
 }
 
-void LossRecovery::on_reordering_timeout(Instant now, const Flight& flight,
-                                         const Scoreboard& board, CongestionControl& congestion) {
+void LossRecovery::on_reordering_timeout(Instant now, const Flight& flight, const Scoreboard& board,
+                                         CongestionControl& congestion) {
   lost_floor_ = board.highest();
   enter_fast(now, flight, congestion);
 }
@@ -166,8 +166,8 @@ void LossRecovery::meter(const Flight& flight, const Scoreboard& board, uint32_t
     send = target > prr_out_ ? target - prr_out_ : 0;
   } else {
     const uint32_t ahead = prr_delivered_ > prr_out_ ? prr_delivered_ - prr_out_ : 0;
-    send = std::min<uint64_t>(ssthresh - in_flight,
-                              uint64_t{std::max(ahead, delivered)} + flight.mss);
+    send =
+        std::min<uint64_t>(ssthresh - in_flight, uint64_t{std::max(ahead, delivered)} + flight.mss);
   }
   if (prr_out_ == 0) send = std::max<uint64_t>(send, flight.mss);
   allowance_ = static_cast<uint32_t>(std::min<uint64_t>(send, CongestionControl::cwnd_max));
@@ -194,8 +194,7 @@ void LossRecovery::judge_probe(Instant now, const Flight& flight, const Ack& ack
 }
 
 LossRecovery::Verdict LossRecovery::on_ack(Instant now, const Flight& flight, const Ack& ack,
-                                           const Scoreboard& board,
-                                           CongestionControl& congestion) {
+                                           const Scoreboard& board, CongestionControl& congestion) {
   Verdict verdict;
   const bool advanced = flight.una > ack.una_before;
   if (mode_ == RecoveryMode::open && board.empty() && duplicates_ == 0 && !ack.duplicate &&
@@ -214,7 +213,8 @@ LossRecovery::Verdict LossRecovery::on_ack(Instant now, const Flight& flight, co
   if (board.empty()) count_duplicate(flight, ack);
 
   if (mode_ == RecoveryMode::open) {
-    // RFC 6582 section 3.2 step 2: duplicate ACKs below `recover` stem from our own retransmissions.
+    // RFC 6582 section 3.2 step 2: duplicate ACKs below `recover` stem from our own
+    // retransmissions.
     const bool by_duplicates =
         board.empty() && duplicates_ >= dup_thresh && flight.una >= recovery_point_;
     if (by_duplicates) lost_floor_ = std::min(flight.una + flight.mss, flight.nxt);

@@ -52,8 +52,8 @@ void SendQueue::seek(StreamOffset from) {
   }
 }
 
-SendQueue::Described SendQueue::describe(Instant now, content::Catalog& catalog,
-                                         const Range& range, Extents& out) {
+SendQueue::Described SendQueue::describe(Instant now, content::Catalog& catalog, const Range& range,
+                                         Extents& out) {
   Described result;
   while (result.bytes < range.max_bytes && !out.full()) {
     const StreamOffset from = range.from + result.bytes;
@@ -71,8 +71,7 @@ SendQueue::Described SendQueue::describe(Instant now, content::Catalog& catalog,
           .offset_bytes = offset,
           .max_bytes = wanted,
           .end_bytes = range.again ? offset + wanted : span.offset_bytes + span.length_bytes};
-      const auto found =
-          catalog.find(now, object, bytes, range.again ? passing : lease_, extent);
+      const auto found = catalog.find(now, object, bytes, range.again ? passing : lease_, extent);
       catalog.drop(passing);
       if (found != content::Catalog::Find::here) {
         result.stop = found == content::Catalog::Find::gone ? Stop::gone : Stop::missing;

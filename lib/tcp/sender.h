@@ -54,11 +54,11 @@ struct Sender {
   LossRecovery recovery;
   FlightMarks marks;
   uint32_t scoreboard = IndexPool::none;
-  uint32_t window_max = 0;      // the largest window the peer has offered: RFC 9293, 3.8.6.2.1
-  StreamOffset limited_to;      // SND.NXT when cwnd was last the limit (RFC 7661 section 4.3)
-  Instant progress_at;          // SND.UNA moved, or the first byte was sent: for the user timeout
-  bool probe_due = false;       // tail loss probe
-  bool override_due = false;    // the persist timer fired: send into a window however small
+  uint32_t window_max = 0;    // the largest window the peer has offered: RFC 9293, 3.8.6.2.1
+  StreamOffset limited_to;    // SND.NXT when cwnd was last the limit (RFC 7661 section 4.3)
+  Instant progress_at;        // SND.UNA moved, or the first byte was sent: for the user timeout
+  bool probe_due = false;     // tail loss probe
+  bool override_due = false;  // the persist timer fired: send into a window however small
 };
 
 }  // namespace sluice::tcp

@@ -50,8 +50,9 @@ uint64_t Stack::memory_bytes(const Config& config) {
          ConnectionTable::capacity_for(config.max_connections) * 8 +
          config.send_queues * (uint64_t{sizeof(Sender)} + sizeof(uint32_t)) +
          config.scoreboards * (uint64_t{sizeof(Scoreboard)} + sizeof(uint32_t)) +
-         ReceiveBuffers::memory_bytes(config.receive_buffers) + config.time_wait_max * uint64_t{72} +
-         config.max_half_open * uint64_t{16} + replies_max * sizeof(Reply) + sizeof(Stack);
+         ReceiveBuffers::memory_bytes(config.receive_buffers) +
+         config.time_wait_max * uint64_t{72} + config.max_half_open * uint64_t{16} +
+         replies_max * sizeof(Reply) + sizeof(Stack);
 }
 
 // Lookups.
@@ -61,8 +62,8 @@ uint32_t Stack::find(const Flow& flow) {
     const Connection& recent = connections_[recent_];
     if (recent.state != State::closed && recent.flow == flow) return recent_;
   }
-  const uint32_t index = table_.find(
-      flow_hash(config_.key, flow), [&](uint32_t i) { return connections_[i].flow == flow; });
+  const uint32_t index = table_.find(flow_hash(config_.key, flow),
+                                     [&](uint32_t i) { return connections_[i].flow == flow; });
   if (index != none) recent_ = index;
   return index;
 }
@@ -151,11 +152,19 @@ void Stack::end(uint32_t index, CloseReason reason) {
     return;
   }
   switch (reason) {
-    case CloseReason::reset_by_peer: counters_.add(Counter::tcp_reset_by_peer); break;
-    case CloseReason::aborted: counters_.add(Counter::tcp_aborted); break;
-    case CloseReason::timed_out: counters_.add(Counter::tcp_timed_out); break;
+    case CloseReason::reset_by_peer:
+      counters_.add(Counter::tcp_reset_by_peer);
+      break;
+    case CloseReason::aborted:
+      counters_.add(Counter::tcp_aborted);
+      break;
+    case CloseReason::timed_out:
+      counters_.add(Counter::tcp_timed_out);
+      break;
     case CloseReason::finished:
-    case CloseReason::none: counters_.add(Counter::tcp_finished); break;
+    case CloseReason::none:
+      counters_.add(Counter::tcp_finished);
+      break;
   }
   c.events &= event_bit(EventKind::accepted);
   add_event(index, EventKind::closed);
@@ -314,8 +323,8 @@ void Stack::consume(ConnectionIndex connection, size_t n) {
   }
   // A window that was as good as closed and is open again: RFC 9293 section 3.8.6.2.2.
   const uint32_t offered = c.rcv_window();
-  if (offered < receive_buffer_bytes / 4 &&
-      window_max(c) - offered >= receive_buffer_bytes / 2 && may_receive(c.state)) {
+  if (offered < receive_buffer_bytes / 4 && window_max(c) - offered >= receive_buffer_bytes / 2 &&
+      may_receive(c.state)) {
     c.ack_now = true;
   }
   refresh(index);
@@ -500,8 +509,8 @@ Info Stack::info(ConnectionIndex connection) const {
   const uint64_t una = c.snd_una.value();
   out.bytes_acknowledged = una > 0 ? una - 1 - (c.fin_sent && c.in_flight == 0 ? 1 : 0) : 0;
   const uint64_t next = c.rcv_nxt.value();
-  const bool fin_received = c.state == State::close_wait || c.state == State::closing ||
-                            c.state == State::last_ack;
+  const bool fin_received =
+      c.state == State::close_wait || c.state == State::closing || c.state == State::last_ack;
   out.bytes_received = next > 0 ? next - 1 - (fin_received ? 1 : 0) : 0;
   out.bytes_queued = bytes_unacknowledged(connection);
   out.bytes_unread = static_cast<uint32_t>(readable(connection).size());

@@ -1,8 +1,9 @@
 // Stack: one worker's TCP. Passive opens only: segments, the session's bytes and time go in;
 // segments, events and the next timeout come out.
 //
-// Read first: RFC 9293 section 3.10 (what happens on each event), lib/tcp/connection.h, docs/architecture.md. One thread; nothing is allocated after construction; nothing reads a
-// clock. A run is a function of its calls.
+// Read first: RFC 9293 section 3.10 (what happens on each event), lib/tcp/connection.h,
+// docs/architecture.md. One thread; nothing is allocated after construction; nothing reads a clock.
+// A run is a function of its calls.
 //
 // Who calls what:
 //   in      handle_segment -> the session reads `readable` -> consume    (always, before the next
@@ -60,7 +61,8 @@ struct Received {
 struct SegmentOut {
   std::array<std::byte, wire::tcp_header_max_bytes> header;  // checksum field zero
   uint8_t header_length = 0;
-  // Payload bytes per segment. payload_length > segment_size: a train; PSH and FIN are for its last.
+  // Payload bytes per segment. payload_length > segment_size: a train; PSH and FIN are for its
+  // last.
   uint16_t segment_size = 0;
   uint32_t payload_length = 0;
   FixedVector<content::Extent, wire::TxFrame::extents_max> payload;
@@ -114,18 +116,18 @@ struct Info {
   bool blocked = false;
   bool parked = false;
   uint8_t peer_window_scale = 0;
-  uint16_t mss = 0;               // payload bytes per segment sent
+  uint16_t mss = 0;  // payload bytes per segment sent
   uint32_t cwnd_bytes = 0;
   uint32_t ssthresh_bytes = 0;
-  uint32_t in_flight_bytes = 0;   // sent, not cumulatively acknowledged
+  uint32_t in_flight_bytes = 0;  // sent, not cumulatively acknowledged
   uint32_t sacked_bytes = 0;
   uint32_t peer_window_bytes = 0;
-  uint32_t window_bytes = 0;      // as we advertise it
-  uint32_t retransmissions = 0;   // segments (trains count once); saturates at 65,535
+  uint32_t window_bytes = 0;     // as we advertise it
+  uint32_t retransmissions = 0;  // segments (trains count once); saturates at 65,535
   uint32_t retransmission_back_off = 0;
   uint64_t bytes_acknowledged = 0;
   uint64_t bytes_received = 0;
-  uint64_t bytes_queued = 0;      // unacknowledged, sent or not
+  uint64_t bytes_queued = 0;  // unacknowledged, sent or not
   uint32_t bytes_unread = 0;
   Duration srtt;
   Duration rttvar;
@@ -283,7 +285,9 @@ class Stack {
   void line_remove(Line& line, uint32_t index);
   void refresh(uint32_t index);
   [[nodiscard]] const Scoreboard& board(const Sender& sender) const;
-  [[nodiscard]] static Flight flight(const Connection& c) { return {c.snd_una, c.snd_nxt(), c.mss}; }
+  [[nodiscard]] static Flight flight(const Connection& c) {
+    return {c.snd_una, c.snd_nxt(), c.mss};
+  }
   [[nodiscard]] uint32_t now_ms() const { return timestamp_clock_ms(now_); }
   [[nodiscard]] uint16_t link_mss(const Flow& flow) const;
 
@@ -325,7 +329,8 @@ class Stack {
   // stack_output.cc
   [[nodiscard]] Plan plan(Connection& c);
   [[nodiscard]] Plan plan_fresh(Connection& c, Sender& sender);
-  [[nodiscard]] Plan plan_again(const Connection& c, const Sender& sender, LossRecovery::Choice how);
+  [[nodiscard]] Plan plan_again(const Connection& c, const Sender& sender,
+                                LossRecovery::Choice how);
   [[nodiscard]] Plan plan_probe(const Connection& c, const Sender& sender);
   [[nodiscard]] bool has_output(Connection& c);
   [[nodiscard]] Poll poll_data(uint32_t index, const Plan& planned, SegmentOut& out);

@@ -51,13 +51,18 @@ bool Stack::handle_fin_acknowledged(uint32_t index) {
       c.state = State::fin_wait_2;
       set_send_timer(c, SendTimer::fin_wait_2, config_.fin_wait_2);
       return true;
-    case State::closing: enter_time_wait(index); return false;
-    case State::last_ack: end(index, CloseReason::finished); return false;
+    case State::closing:
+      enter_time_wait(index);
+      return false;
+    case State::last_ack:
+      end(index, CloseReason::finished);
+      return false;
     case State::closed:
     case State::syn_received:
     case State::established:
     case State::close_wait:
-    case State::fin_wait_2: return true;
+    case State::fin_wait_2:
+      return true;
   }
   return true;
 }
@@ -107,30 +112,29 @@ void Stack::handle_sender_ack(uint32_t index, const Segment& segment, uint32_t a
       !c.sack_permitted || (sender.scoreboard == none && !options_.sack.empty() && !sack.dsack);
   const bool duplicate =
       by_count && acked == 0 && c.in_flight > 0 && segment.length() == 0 && !window_changed;
-  const LossRecovery::Verdict verdict = recovery.on_ack(
-      now_, flight(c),
-      {.una_before = una_before,
-       .delivered_bytes = delivered,
-       .duplicate = duplicate,
-       .dsack = sack.dsack,
-       .has_echo = c.timestamps,
-       .echo = segment.ts_echo},
-      scoreboard, c.congestion);
+  const LossRecovery::Verdict verdict = recovery.on_ack(now_, flight(c),
+                                                        {.una_before = una_before,
+                                                         .delivered_bytes = delivered,
+                                                         .duplicate = duplicate,
+                                                         .dsack = sack.dsack,
+                                                         .has_echo = c.timestamps,
+                                                         .echo = segment.ts_echo},
+                                                        scoreboard, c.congestion);
   if (verdict.entered_recovery) counters_.add(Counter::tcp_fast_recoveries);
   if (verdict.spurious) counters_.add(Counter::tcp_spurious_recoveries);
   if (verdict.retransmission_lost) counters_.add(Counter::tcp_lost_retransmissions);
   if (verdict.probe_repaired) counters_.add(Counter::tcp_tail_probes_useful);
 
-  // In fast recovery RFC 6937 meters what is sent; the ACK that ends it has done its part. RFC 5681
-  // section 3.2 step 1: an ACK that only reports what lies behind a gap does not change cwnd.
-  if (acked > 0 && delivered > 0 && recovery.mode() != RecoveryMode::fast &&
-      mode_before != RecoveryMode::fast) {
-    c.congestion.on_ack(now_, {.acked_bytes = delivered,
+  // In fast recovery RFC 6937 meters what is sent; the ACK that ends it has done its part. SACKed
+  // bytes count when they are acknowledged: RFC 3042 section 2, duplicate ACKs do not change cwnd.
+  if (acked > 0 && recovery.mode() != RecoveryMode::fast && mode_before != RecoveryMode::fast) {
+    c.congestion.on_ack(now_, {.acked_bytes = acked,
                                .rtt = rtt,
                                .smoothed_rtt = c.rtt.srtt(),
                                .snd_una = c.snd_una,
                                .snd_nxt = c.snd_nxt(),
-                               .app_limited = c.snd_una > sender.limited_to});
+                               .app_limited = recovery.mode() == RecoveryMode::open &&
+                                              c.snd_una > sender.limited_to});
   }
   if (scoreboard.empty()) release_scoreboard(sender);
   if (acked > 0 || verdict.entered_recovery) arm_send_timer(c);

@@ -100,17 +100,15 @@ void Stack::handle_unknown(const Flow& flow, const Segment& segment) {
 }
 
 // Section 3.10.7.4, TIME-WAIT.
-void Stack::handle_time_wait(const Flow& flow, const Segment& segment,
-                             TimeWaitTable::State state) {
+void Stack::handle_time_wait(const Flow& flow, const Segment& segment, TimeWaitTable::State state) {
   if (segment.has(flag::rst)) {
     // RFC 1337 section 3: an RST does not shorten TIME-WAIT.
     counters_.add(Counter::tcp_drop_unknown_reset);
     return;
   }
   if (segment.has(flag::syn) && !segment.has(flag::ack)) {
-    const ReuseSyn syn{.seq = segment.seq,
-                       .has_timestamp = segment.has_timestamps,
-                       .timestamp = segment.ts_value};
+    const ReuseSyn syn{
+        .seq = segment.seq, .has_timestamp = segment.has_timestamps, .timestamp = segment.ts_value};
     if (may_reuse(state, syn)) {
       counters_.add(Counter::tcp_time_wait_reused);
       time_wait_.remove(flow);
@@ -164,8 +162,7 @@ void Stack::handle_syn(const Flow& flow, const Segment& segment, const SeqNumber
   open(connection_pool_.take(), flow, segment, iss_above);
 }
 
-void Stack::open(uint32_t index, const Flow& flow, const Segment& syn,
-                 const SeqNumber* iss_above) {
+void Stack::open(uint32_t index, const Flow& flow, const Segment& syn, const SeqNumber* iss_above) {
   const wire::TcpOptions none_given;
   const wire::TcpOptions& options = syn.options.empty() ? none_given : options_;
   Connection& c = connections_[index];
@@ -352,7 +349,7 @@ bool Stack::establish(uint32_t index, const Segment& segment) {
     c.rtt.add_sample(std::max(now_ - (c.send_deadline - c.rtt.rto()), Duration::from_us(1)));
   } else {
     c.rtt.clear_back_off();
-    c.rtt.note_lost_syn();
+    if (c.probes > 0) c.rtt.note_lost_syn();
   }
   leave_half_open(c);
   c.state = State::established;
@@ -432,8 +429,12 @@ void Stack::keep_payload(uint32_t index, StreamOffset offset, Bytes payload) {
       counters_.add(Counter::tcp_payload_received_bytes, inserted.newly_contiguous);
       schedule_ack(c);
       break;
-    case Reassembler::Outcome::stored: counters_.add(Counter::tcp_out_of_order_segments); break;
-    case Reassembler::Outcome::duplicate: counters_.add(Counter::tcp_duplicate_segments); break;
+    case Reassembler::Outcome::stored:
+      counters_.add(Counter::tcp_out_of_order_segments);
+      break;
+    case Reassembler::Outcome::duplicate:
+      counters_.add(Counter::tcp_duplicate_segments);
+      break;
     case Reassembler::Outcome::outside_window:
       counters_.add(Counter::tcp_drop_beyond_window);
       break;
@@ -466,8 +467,7 @@ void Stack::note_duplicate(uint32_t index, const StreamRange& range) {
 void Stack::receive_fin(uint32_t index, const Segment& segment) {
   Connection& c = connections_[index];
   if (segment.has(flag::fin)) {
-    const StreamOffset at =
-        unwrap(c.irs, segment.seq, c.rcv_nxt) + segment.payload.size();
+    const StreamOffset at = unwrap(c.irs, segment.seq, c.rcv_nxt) + segment.payload.size();
     // A borrowed payload may yet have to be given up, when no buffer is free to keep its rest: then
     // the FIN behind it has not been seen either.
     const bool uncertain = borrowed_.connection == index && buffers_.available() == 0;
@@ -491,13 +491,18 @@ void Stack::handle_fin(uint32_t index) {
       c.state = State::close_wait;
       add_event(index, EventKind::peer_closed);
       break;
-    case State::fin_wait_1: c.state = State::closing; break;
-    case State::fin_wait_2: enter_time_wait(index); break;
+    case State::fin_wait_1:
+      c.state = State::closing;
+      break;
+    case State::fin_wait_2:
+      enter_time_wait(index);
+      break;
     case State::closed:
     case State::syn_received:
     case State::close_wait:
     case State::closing:
-    case State::last_ack: break;
+    case State::last_ack:
+      break;
   }
 }
 

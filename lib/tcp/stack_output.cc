@@ -20,6 +20,14 @@ constexpr uint32_t round_down(uint32_t bytes, uint32_t unit) {
   return bytes - bytes % unit;
 }
 
+// Is the flight large enough to tell something about the path? RFC 7661 section 4.3: while more
+// than half of the window is used, it may grow; here only slow start is that generous.
+bool fills_window(const Connection& c) {
+  const uint32_t cwnd = c.congestion.cwnd();
+  if (c.congestion.in_slow_start()) return uint64_t{c.in_flight} * 2 > cwnd;
+  return c.in_flight + c.mss > cwnd;
+}
+
 // Takes bytes off the end.
 void shorten(FixedVector<content::Extent, wire::TxFrame::extents_max>& payload, uint32_t bytes) {
   while (bytes > 0) {
@@ -55,16 +63,15 @@ Stack::Plan Stack::plan(Connection& c) {
   return fresh;
 }
 
-Stack::Plan Stack::plan_again(const Connection& c, const Sender& sender,
-                              LossRecovery::Choice how) {
+Stack::Plan Stack::plan_again(const Connection& c, const Sender& sender, LossRecovery::Choice how) {
   const Scoreboard& scoreboard = board(sender);
   const Flight now = flight(c);
   const StreamRange hole = sender.recovery.next_retransmission(now, scoreboard, how);
   if (hole.empty()) return {};
-  const uint64_t wanted = how.rule_3 ? std::min<uint64_t>(hole.end - hole.begin, c.mss)
-                                     : hole.end - hole.begin;
-  uint32_t limit = std::min(sender.recovery.room(now, scoreboard, c.congestion),
-                            config_.train_max_bytes);
+  const uint64_t wanted =
+      how.rule_3 ? std::min<uint64_t>(hole.end - hole.begin, c.mss) : hole.end - hole.begin;
+  uint32_t limit =
+      std::min(sender.recovery.room(now, scoreboard, c.congestion), config_.train_max_bytes);
   if (limit < wanted) limit = round_down(limit, c.mss);
   if (limit == 0) return {};
   return {.kind = Plan::Kind::again,
@@ -82,9 +89,8 @@ Stack::Plan Stack::plan_probe(const Connection& c, const Sender& sender) {
     const auto bytes = static_cast<uint32_t>(std::min<uint64_t>(end - nxt, c.mss));
     if (bytes <= window) {
       const bool last = nxt + bytes == end && fin_queued(c.state);
-      return {.kind = Plan::Kind::fresh,
-              .probe = true,
-              .range = {nxt, nxt + bytes + (last ? 1 : 0)}};
+      return {
+          .kind = Plan::Kind::fresh, .probe = true, .range = {nxt, nxt + bytes + (last ? 1 : 0)}};
     }
   }
   const StreamOffset data_end = std::min(nxt, end);
@@ -107,7 +113,6 @@ Stack::Plan Stack::plan_fresh(Connection& c, Sender& sender) {
   if (available <= limit) {
     return {.kind = Plan::Kind::fresh, .range = {nxt, end + (fin ? 1 : 0)}};
   }
-  if (room <= window && room < available) sender.limited_to = nxt;
   if (limit < c.mss) {
     if (room < c.mss && room <= window) return {};  // ACKs will make room
     // RFC 9293 section 3.8.6.2.1: no silly small segments, unless the window was never larger than
@@ -120,11 +125,11 @@ Stack::Plan Stack::plan_fresh(Connection& c, Sender& sender) {
     return {};
   }
   const uint32_t bytes = round_down(limit, c.mss);
-  const uint32_t goal = std::min(
-      round_down(c.congestion.cwnd() / train_window_divisor, c.mss), config_.train_max_bytes - c.mss);
-  if (bytes < goal && bytes == round_down(room, c.mss) &&
-      sender.recovery.mode() == RecoveryMode::open && c.in_flight > bytes &&
-      sender.recovery.pipe(flight(c), board(sender)) == c.in_flight) {  // else RFC 3042: at once
+  const uint32_t goal = std::min(round_down(c.congestion.cwnd() / train_window_divisor, c.mss),
+                                 config_.train_max_bytes - c.mss);
+  const bool undisturbed =  // no duplicate ACKs, nothing SACKed, nothing lost
+      sender.recovery.mode() == RecoveryMode::open && room + c.in_flight <= c.congestion.cwnd();
+  if (undisturbed && bytes < goal && bytes == round_down(room, c.mss) && c.in_flight > bytes) {
     return {};
   }
   return {.kind = Plan::Kind::fresh, .range = {nxt, nxt + bytes}};
@@ -174,8 +179,8 @@ Poll Stack::poll_segment(Instant now, ConnectionIndex connection, SegmentOut& ou
   return result;
 }
 
-// RFC 5681 section 4.1: nothing was sent for more than one RTO. Here and not where the session queues
-// bytes: that call does not tell the time.
+// RFC 5681 section 4.1: nothing was sent for more than one RTO. Here and not where the session
+// queues bytes: that call does not tell the time.
 void Stack::restart_if_idle(Connection& c) {
   if (c.sender == none || c.in_flight > 0 || c.sent_ms == 0) return;
   if (static_cast<int32_t>(now_ms() - c.sent_ms) <= c.rtt.rto().ms()) return;
@@ -238,12 +243,7 @@ void Stack::note_sent(Connection& c, const Plan& planned, const StreamRange& sen
     c.in_flight += length;
     const StreamOffset data_end = c.sender == none ? sent.begin : senders_[c.sender].queue.end();
     if (sent.end > data_end) c.fin_sent = true;
-    // A slow start of which more than half of the window is in flight may go on: the window has
-    // been validated up to twice that much (as Linux's tcp_is_cwnd_limited).
-    if (c.sender != none && c.congestion.in_slow_start() &&
-        uint64_t{c.in_flight} * 2 > c.congestion.cwnd()) {
-      senders_[c.sender].limited_to = c.snd_nxt();
-    }
+    if (c.sender != none && fills_window(c)) senders_[c.sender].limited_to = c.snd_nxt();
   } else {
     if (c.retransmissions < UINT16_MAX) ++c.retransmissions;
     counters_.add(Counter::tcp_retransmitted_segments);
@@ -329,8 +329,7 @@ void Stack::emit_ack(uint32_t index, SegmentOut& out) {
   const size_t limit = c.timestamps ? 3 : 4;
   Duplicate& duplicate = duplicates_[index % duplicates_.size()];
   Reassembler::SackBlocks blocks;
-  const StreamRange twice =
-      duplicate.connection == index ? duplicate.range : StreamRange{};
+  const StreamRange twice = duplicate.connection == index ? duplicate.range : StreamRange{};
   if (c.buffer != none) {
     blocks = buffers_[c.buffer].reassembler.sack_blocks(limit, twice);
   } else {
@@ -338,8 +337,8 @@ void Stack::emit_ack(uint32_t index, SegmentOut& out) {
   }
   if (duplicate.connection == index) duplicate = {};
   for (const StreamRange& block : blocks) {
-    static_cast<void>(options.sack.push_back(
-        {wrap(c.irs, block.begin).value(), wrap(c.irs, block.end).value()}));
+    static_cast<void>(
+        options.sack.push_back({wrap(c.irs, block.begin).value(), wrap(c.irs, block.end).value()}));
   }
   const wire::TcpHeader fixed{.source_port = header.local_port,
                               .destination_port = header.remote_port,

@@ -20,7 +20,8 @@ constexpr Duration tail_probe_min = Duration::from_ms(10);
 constexpr uint32_t persist_doublings_max = 8;
 // A FIN that is outstanding alone: about 50 s at the least timeout. As Linux's tcp_orphan_retries.
 constexpr uint32_t fin_retries = 7;
-// A smaller path MTU than this is not believed. IPv4: as Linux's min_pmtu; IPv6: RFC 8200 section 5.
+// A smaller path MTU than this is not believed. IPv4: as Linux's min_pmtu; IPv6: RFC 8200
+// section 5.
 constexpr uint16_t path_mtu_min_v4 = 552;
 constexpr uint16_t path_mtu_min_v6 = 1280;
 
@@ -139,7 +140,8 @@ void Stack::handle_send_timer(uint32_t index) {
   const SendTimer expired = c.send_timer;
   set_send_timer(c, SendTimer::none, Duration());
   switch (expired) {
-    case SendTimer::none: break;
+    case SendTimer::none:
+      break;
     case SendTimer::retransmit:
       if (c.state == State::syn_received) {
         handle_syn_ack_timer(index);
@@ -147,8 +149,12 @@ void Stack::handle_send_timer(uint32_t index) {
         handle_retransmission_timer(index);
       }
       break;
-    case SendTimer::tail_probe: handle_tail_timer(index); break;
-    case SendTimer::persist: handle_persist_timer(index); break;
+    case SendTimer::tail_probe:
+      handle_tail_timer(index);
+      break;
+    case SendTimer::persist:
+      handle_persist_timer(index);
+      break;
     case SendTimer::fin_wait_2:
       counters_.add(Counter::tcp_fin_wait_2_expired);
       end(index, CloseReason::finished);
@@ -259,10 +265,8 @@ void Stack::handle_path_mtu(Instant now, const inet::PathMtu& in) {
     Connection& c = connections_[index];
     const int32_t into = quoted - wrap(c.iss, c.snd_una);
     const uint16_t headers = in.remote.is_v4() ? 40 : 60;
-    const uint16_t mtu =
-        std::max(in.mtu, in.remote.is_v4() ? path_mtu_min_v4 : path_mtu_min_v6);
-    const auto mss =
-        static_cast<uint16_t>(mtu - headers - (c.timestamps ? timestamps_bytes : 0));
+    const uint16_t mtu = std::max(in.mtu, in.remote.is_v4() ? path_mtu_min_v4 : path_mtu_min_v6);
+    const auto mss = static_cast<uint16_t>(mtu - headers - (c.timestamps ? timestamps_bytes : 0));
     if (into >= 0 && static_cast<uint32_t>(into) < c.in_flight && mss < c.mss) {
       obeyed = true;
       c.mss = mss;
