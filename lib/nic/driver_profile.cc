@@ -55,8 +55,8 @@ class Reader {
   T number(std::string_view section, std::string_view key, Range range) {
     const auto got = value<int64_t>(section, key, "a whole number");
     if (error_.empty() && (got < range.min || got > range.max)) {
-      complain(section, key, "must be from " + std::to_string(range.min) + " to " +
-                                 std::to_string(range.max));
+      complain(section, key,
+               "must be from " + std::to_string(range.min) + " to " + std::to_string(range.max));
     }
     return static_cast<T>(got);
   }
@@ -135,8 +135,8 @@ class Reader {
   }
   void complain(std::string_view section, std::string_view key, const std::string& what) {
     if (!error_.empty()) return;
-    error_ = path_ + ": " + std::string(section) + (section.empty() ? "" : ".") +
-             std::string(key) + " " + what;
+    error_ = path_ + ": " + std::string(section) + (section.empty() ? "" : ".") + std::string(key) +
+             " " + what;
   }
 
   const toml::table& table_;
@@ -161,16 +161,16 @@ void read_offloads(Reader& reader, DriverProfile& profile) {
   // wire::TxFrame::payload_max_bytes is the most that one description holds.
   profile.train_max_bytes =
       reader.number<uint32_t>("offloads", "train_max_bytes", {1024, wire_payload_max_bytes});
-  profile.segment_max_bytes = reader.number<uint32_t>("offloads", "segment_max_bytes", {512, 65535});
+  profile.segment_max_bytes =
+      reader.number<uint32_t>("offloads", "segment_max_bytes", {512, 65535});
   profile.mbufs_per_frame_max =
       reader.number<uint16_t>("offloads", "mbufs_per_frame_max", {1, mbufs_per_frame_limit});
 }
 
 void read_conduct(Reader& reader, DriverProfile& profile) {
-  profile.steering = reader.choice<Steering>("steering", "mode",
-                                             {{"software", Steering::software},
-                                              {"kernel", Steering::kernel},
-                                              {"rss", Steering::rss}});
+  profile.steering = reader.choice<Steering>(
+      "steering", "mode",
+      {{"software", Steering::software}, {"kernel", Steering::kernel}, {"rss", Steering::rss}});
   profile.devargs = reader.text("devargs", "template");
   profile.polling = reader.choice<Polling>(
       "polling", "mode", {{"busy", Polling::busy}, {"adaptive", Polling::adaptive}});
@@ -202,7 +202,7 @@ bool is_plain_name(std::string_view name) {
 
 Result<std::string> drivers_config_directory(const std::string& override_directory) {
   const char* from_environment = std::getenv("SLUICE_DRIVERS_CONFIG");
-  const std::string chosen = !override_directory.empty() ? override_directory
+  const std::string chosen = !override_directory.empty()   ? override_directory
                              : from_environment != nullptr ? std::string(from_environment)
                                                            : std::string();
   std::error_code ignored;

@@ -60,10 +60,10 @@ struct DriverProfile {
   bool equal_pairs = false;         // the driver wants as many rx as tx queues
   bool pairs_of_interface = false;  // one pair for each queue of the kernel's interface
   // [offloads]
-  Offloads use;                     // wanted where the device has them
-  Offloads avoid;                   // never turned on, even if the device claims them
-  uint32_t train_max_bytes = 0;     // payload of one frame handed over for segmentation (TSO)
-  uint32_t segment_max_bytes = 0;   // bytes of one mbuf the driver takes; longer ones are split
+  Offloads use;                    // wanted where the device has them
+  Offloads avoid;                  // never turned on, even if the device claims them
+  uint32_t train_max_bytes = 0;    // payload of one frame handed over for segmentation (TSO)
+  uint32_t segment_max_bytes = 0;  // bytes of one mbuf the driver takes; longer ones are split
   uint16_t mbufs_per_frame_max = 0;
   // [steering]
   Steering steering = Steering::software;
@@ -71,7 +71,7 @@ struct DriverProfile {
   std::string devargs;  // {queues} and {frame_bytes} are filled in
   // [polling]
   Polling polling = Polling::busy;
-  uint32_t sleep_us_max = 0;        // adaptive: longest sleep of an idle worker
+  uint32_t sleep_us_max = 0;  // adaptive: longest sleep of an idle worker
   IdleReap idle_reap = IdleReap::none;
   // [quirks]
   bool derive_mac = false;          // our MAC is not the device's, but derived from the name

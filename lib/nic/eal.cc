@@ -11,8 +11,9 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <mutex>
 #include <utility>
+
+#include "nic/dpdk_log.h"
 
 namespace sluice::nic {
 namespace {
@@ -141,17 +142,20 @@ Result<Eal> Eal::start(const EalOptions& options) {
   for (std::string& word : kept.words) kept.pointers.push_back(word.data());
   kept.pointers.push_back(nullptr);
 
+  DpdkLog::set_verbose(options.verbose);
+  DpdkLog log;
   const int count = static_cast<int>(kept.words.size());
   if (rte_eal_init(count, kept.pointers.data()) < 0) {
-    std::string said = rte_strerror(rte_errno);
+    const std::string reason = rte_strerror(rte_errno);
     std::string all;
     for (size_t i = 1; i < kept.words.size(); ++i) all += " " + kept.words[i];
-    return fail("DPDK does not start: " + said + " (arguments:" + all + ")");
+    return fail("DPDK does not start: " + reason + log.said() + "; its arguments were" + all);
   }
 
   Eal eal;
   eal.cores_ = options.worker_cores;
-  eal.instance_ = options.instance.empty() ? "sluice-" + std::to_string(getpid()) : options.instance;
+  eal.instance_ =
+      options.instance.empty() ? "sluice-" + std::to_string(getpid()) : options.instance;
   eal.runtime_directory_ = rte_eal_get_runtime_dir();
   eal.uses_hugepages_ = rte_eal_has_hugepages() != 0;
   eal.owner_ = true;

@@ -41,22 +41,24 @@ ifreq about(const std::string& name) {
 }
 
 /// From the driver, else from sysfs (which shows the namespace it was mounted in), else 1.
-uint16_t count_rx_queues(const InterfaceSocket& socket, const std::string& name) {
+void read_queues(const InterfaceSocket& socket, const std::string& name, KernelInterface& into) {
   ethtool_channels channels{};
   channels.cmd = ETHTOOL_GCHANNELS;
   ifreq request = about(name);
   request.ifr_data = reinterpret_cast<char*>(&channels);
+  uint32_t count = 0;
   if (socket.ask(SIOCETHTOOL, request)) {
-    const uint32_t queues = channels.combined_count + channels.rx_count;
-    if (queues > 0) return static_cast<uint16_t>(std::min<uint32_t>(queues, UINT16_MAX));
+    count = channels.combined_count + channels.rx_count;
+    into.has_combined_queues = channels.combined_count > 0;
   }
-  uint16_t count = 0;
-  std::error_code ignored;
-  const std::filesystem::directory_iterator queues("/sys/class/net/" + name + "/queues", ignored);
-  for (const auto& entry : queues) {
-    if (entry.path().filename().string().starts_with("rx-")) ++count;
+  if (count == 0) {
+    std::error_code ignored;
+    const std::filesystem::directory_iterator queues("/sys/class/net/" + name + "/queues", ignored);
+    for (const auto& entry : queues) {
+      if (entry.path().filename().string().starts_with("rx-")) ++count;
+    }
   }
-  return count == 0 ? uint16_t{1} : count;
+  into.rx_queues = static_cast<uint16_t>(std::clamp<uint32_t>(count, 1, UINT16_MAX));
 }
 
 }  // namespace
@@ -69,11 +71,11 @@ Result<KernelInterface> read_interface(const std::string& name) {
     return fail("interface " + name + ": " + std::strerror(errno) +
                 " (is it in this network namespace?)");
   }
-  interface.mtu = request.ifr_mtu > UINT16_MAX ? uint16_t{UINT16_MAX}
-                                               : static_cast<uint16_t>(request.ifr_mtu);
+  interface.mtu =
+      request.ifr_mtu > UINT16_MAX ? uint16_t{UINT16_MAX} : static_cast<uint16_t>(request.ifr_mtu);
   request = about(name);
   if (socket.ask(SIOCGIFFLAGS, request)) interface.is_up = (request.ifr_flags & IFF_UP) != 0;
-  interface.rx_queues = count_rx_queues(socket, name);
+  read_queues(socket, name, interface);
   return interface;
 }
 

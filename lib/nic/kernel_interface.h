@@ -13,6 +13,7 @@ namespace sluice::nic {
 struct KernelInterface {
   uint16_t mtu = 1500;
   uint16_t rx_queues = 1;
+  bool has_combined_queues = false;  // ethtool -l: combined, not rx and tx apart (veth)
   bool is_up = false;
 };
 

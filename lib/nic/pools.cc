@@ -32,7 +32,8 @@ PoolPlan plan_pools(const PoolNeeds& needs) {
   PoolPlan plan;
   // A frame lies whole in one mbuf: no driver then chains what it receives. 2048 is what drivers
   // expect at least (RTE_MBUF_DEFAULT_DATAROOM).
-  const uint32_t frame = std::max(2048u, round_up(needs.mtu + frame_overhead_bytes, 64));
+  const uint32_t frame =
+      std::max({2048u, needs.frame_bytes_min, round_up(needs.mtu + frame_overhead_bytes, 64)});
   plan.rx_data_bytes = head_room_bytes + frame;
 
   const uint32_t rings = needs.workers > 1 ? handover_ring_frames : 0;
@@ -49,8 +50,8 @@ PoolPlan plan_pools(const PoolNeeds& needs) {
   }
 
   const uint64_t header_data = needs.chained_mbufs ? header_data_bytes : plan.rx_data_bytes;
-  const uint64_t per_pair = uint64_t{plan.rx_mbufs} *
-                            (mbuf_bytes + object_overhead_bytes + plan.rx_data_bytes);
+  const uint64_t per_pair =
+      uint64_t{plan.rx_mbufs} * (mbuf_bytes + object_overhead_bytes + plan.rx_data_bytes);
   const uint64_t per_worker =
       uint64_t{plan.header_mbufs} * (mbuf_bytes + object_overhead_bytes + header_data) +
       uint64_t{plan.payload_mbufs} * (mbuf_bytes + object_overhead_bytes + payload_tag_bytes) +

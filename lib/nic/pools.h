@@ -10,6 +10,7 @@ struct PoolNeeds {
   uint32_t workers = 1;
   uint32_t queue_pairs = 1;
   uint16_t mtu = 1500;
+  uint32_t frame_bytes_min = 0;  // the driver's slots are larger than its frames
   uint16_t rx_descriptors = 1024;
   uint16_t tx_descriptors = 1024;
   bool chained_mbufs = true;

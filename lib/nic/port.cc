@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "base/assert.h"
+#include "nic/dpdk_log.h"
 #include "nic/limits.h"
 #include "nic/mbuf_pools.h"
 #include "nic/port_plan.h"
@@ -42,6 +43,7 @@ class Port::Impl {
   explicit Impl(PortPlan plan) : plan_(std::move(plan)) {}
   ~Impl() {
     if (started_) stop(Duration());
+    const DpdkLog log;
     remove_port(plan_);
   }
   Impl(const Impl&) = delete;
@@ -57,18 +59,20 @@ class Port::Impl {
   }
 
  private:
-  [[nodiscard]] Result<void> configure();
+  [[nodiscard]] Result<void> configure(const PortUnit& unit);
+  [[nodiscard]] Result<void> set_mtu(const PortUnit& unit);
   [[nodiscard]] Result<void> make_memory();
   [[nodiscard]] Result<void> set_up_queues();
-  [[nodiscard]] Result<void> bring_up();
-  void open_filters();
+  [[nodiscard]] Result<void> bring_up(const PortUnit& unit);
+  void open_filters(const PortUnit& unit);
   void make_ends(std::span<const WorkerEnd> workers);
   [[nodiscard]] ReceiverConfig receiver_of(uint32_t worker) const;
   [[nodiscard]] TransmitterConfig transmitter_of(uint32_t worker, const WorkerEnd& end) const;
   [[nodiscard]] bool is_quiet();
+  void close_units();
   void release_memory();
   [[nodiscard]] std::string name(const char* kind, uint32_t index) const {
-    return "sl" + std::to_string(plan_.port_id) + kind + std::to_string(index);
+    return "sl" + std::to_string(plan_.first_id()) + kind + std::to_string(index);
   }
 
   PortPlan plan_;
@@ -94,36 +98,40 @@ Result<void> Port::Impl::start(std::span<const WorkerEnd> workers,
   if (started_) return fail(context + " is started already");
   if (workers.size() != facts.workers) return fail(context + ": wrong number of workers");
   const RealtimeSignalsIgnored quiet(plan_.profile.ignore_signals);
+  DpdkLog log;
   draw_secret(&seed_, sizeof seed_);
-  auto done = configure();
+  Result<void> done;
+  for (const PortUnit& unit : plan_.units) {
+    if (done) done = configure(unit);
+  }
   if (done) done = make_memory();
   if (done) done = set_up_queues();
   if (done) {
-    auto memory = SendMemory::attach(regions, plan_.device);
+    // Several units are vdevs, which need no registration: the first stands for all.
+    auto memory = SendMemory::attach(regions, plan_.units.front().device);
     if (memory) {
       memory_ = std::move(*memory);
-      done = bring_up();
     } else {
       done = fail(memory.error());
     }
   }
+  for (const PortUnit& unit : plan_.units) {
+    if (done) done = bring_up(unit);
+  }
   if (!done) {
-    rte_eth_dev_stop(plan_.port_id);
-    // The driver's queues hold mbufs of the pools: they go first.
-    rte_eth_dev_close(plan_.port_id);
-    plan_.closed = true;
+    close_units();  // the driver's queues hold mbufs of the pools: they go first
     release_memory();
-    return fail(done.error().in(context));
+    return fail(done.error().in(context).message + log.said());
   }
   make_ends(workers);
   started_ = true;
   return {};
 }
 
-Result<void> Port::Impl::configure() {
+Result<void> Port::Impl::configure(const PortUnit& unit) {
   const PortFacts& facts = plan_.facts;
   rte_eth_dev_info info{};
-  if (const int code = rte_eth_dev_info_get(plan_.port_id, &info); code != 0) {
+  if (const int code = rte_eth_dev_info_get(unit.id, &info); code != 0) {
     return fail(dpdk_error("the device does not describe itself", code));
   }
   rte_eth_conf conf{};
@@ -131,8 +139,8 @@ Result<void> Port::Impl::configure() {
   conf.rxmode.mtu = plan_.profile.mtu_of_interface ? uint16_t{RTE_ETHER_MTU} : facts.mtu;
   if (facts.offloads.rx_checksum) {
     // virtio and vmxnet3 verify TCP only.
-    conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_TCP_CKSUM |
-                            (info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM);
+    conf.rxmode.offloads |=
+        RTE_ETH_RX_OFFLOAD_TCP_CKSUM | (info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM);
   }
   if (facts.offloads.chained_mbufs) conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
   if (facts.offloads.tx_checksum) conf.txmode.offloads |= RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
@@ -153,13 +161,17 @@ Result<void> Port::Impl::configure() {
     }
   }
   if (const int code =
-          rte_eth_dev_configure(plan_.port_id, facts.rx_queues, facts.tx_queues, &conf);
+          rte_eth_dev_configure(unit.id, plan_.rx_queues_each(), plan_.tx_queues_each(), &conf);
       code != 0) {
     return fail(dpdk_error("the device refuses its configuration", code));
   }
-  if (!plan_.set_mtu) return {};
+  return plan_.set_mtu ? set_mtu(unit) : Result<void>();
+}
+
+Result<void> Port::Impl::set_mtu(const PortUnit& unit) {
+  const PortFacts& facts = plan_.facts;
   if (plan_.profile.mtu_of_interface) return set_interface_mtu(facts.interface, facts.mtu);
-  const int code = rte_eth_dev_set_mtu(plan_.port_id, facts.mtu);
+  const int code = rte_eth_dev_set_mtu(unit.id, facts.mtu);
   if (code != 0 && code != -ENOTSUP) {
     return fail(dpdk_error("the device refuses an MTU of " + std::to_string(facts.mtu), code));
   }
@@ -187,8 +199,9 @@ Result<void> Port::Impl::make_memory() {
                     make_data_pool({name("rx", i), pools.rx_mbufs, pools.rx_data_bytes, node}));
     // The AF_XDP driver takes the first chunk of the pool's memory for the whole of it.
     if (done && plan_.profile.sends_from_rx_pool && rx_pools_.back()->nb_mem_chunks != 1) {
-      done = fail("packet memory is in pieces, the driver needs each pool in one: "
-                  "give it more hugepages, or allow plain memory");
+      done = fail(
+          "packet memory is in pieces, the driver needs each pool in one: "
+          "give it more hugepages, or allow plain memory");
     }
   }
   const uint32_t frame_data =
@@ -203,8 +216,8 @@ Result<void> Port::Impl::make_memory() {
                       make_payload_pool({name("pl", i), pools.payload_mbufs, 0, node}));
     }
     if (done) {
-      done = add_ring(returned_,
-                      make_ring({name("rt", i), pools.payload_mbufs + pending_pins, node}));
+      done =
+          add_ring(returned_, make_ring({name("rt", i), pools.payload_mbufs + pending_pins, node}));
     }
     if (done && facts.workers > 1) {
       done = add_ring(inboxes_, make_ring({name("in", i), handover_ring_frames, node}));
@@ -218,19 +231,21 @@ Result<void> Port::Impl::make_memory() {
 
 Result<void> Port::Impl::set_up_queues() {
   const PortFacts& facts = plan_.facts;
-  const auto node =
-      facts.numa_node < 0 ? static_cast<unsigned>(SOCKET_ID_ANY) : static_cast<unsigned>(facts.numa_node);
+  const auto node = facts.numa_node < 0 ? static_cast<unsigned>(SOCKET_ID_ANY)
+                                        : static_cast<unsigned>(facts.numa_node);
   // Null configurations: the driver's own thresholds, and the offloads of the port.
   for (uint16_t i = 0; i < facts.rx_queues; ++i) {
-    if (const int code = rte_eth_rx_queue_setup(plan_.port_id, i, facts.rx_descriptors, node,
+    const PortPlan::Place place = plan_.place(i);
+    if (const int code = rte_eth_rx_queue_setup(place.id, place.queue, facts.rx_descriptors, node,
                                                 nullptr, rx_pools_[i].get());
         code != 0) {
       return fail(dpdk_error("rx queue " + std::to_string(i), code));
     }
   }
   for (uint16_t i = 0; i < facts.tx_queues; ++i) {
+    const PortPlan::Place place = plan_.place(i);
     if (const int code =
-            rte_eth_tx_queue_setup(plan_.port_id, i, facts.tx_descriptors, node, nullptr);
+            rte_eth_tx_queue_setup(place.id, place.queue, facts.tx_descriptors, node, nullptr);
         code != 0) {
       return fail(dpdk_error("tx queue " + std::to_string(i), code));
     }
@@ -238,28 +253,28 @@ Result<void> Port::Impl::set_up_queues() {
   return {};
 }
 
-Result<void> Port::Impl::bring_up() {
+Result<void> Port::Impl::bring_up(const PortUnit& unit) {
   if (plan_.set_mac) {
     rte_ether_addr address{};
     std::copy(plan_.facts.mac.begin(), plan_.facts.mac.end(), std::begin(address.addr_bytes));
-    const int code = rte_eth_dev_default_mac_addr_set(plan_.port_id, &address);
+    const int code = rte_eth_dev_default_mac_addr_set(unit.id, &address);
     // Frames to an address that the device does not know still come in when it is promiscuous.
-    if (code != 0 && rte_eth_promiscuous_enable(plan_.port_id) != 0) {
+    if (code != 0 && rte_eth_promiscuous_enable(unit.id) != 0) {
       return fail(dpdk_error("the device takes neither a MAC address nor promiscuous mode", code));
     }
   }
-  if (const int code = rte_eth_dev_start(plan_.port_id); code != 0) {
+  if (const int code = rte_eth_dev_start(unit.id); code != 0) {
     return fail(dpdk_error("the device does not start", code));
   }
-  open_filters();
+  open_filters(unit);
   return {};
 }
 
 /// NDP needs multicast (RFC 4861 section 7.2.1: solicited-node groups).
-void Port::Impl::open_filters() {
+void Port::Impl::open_filters(const PortUnit& unit) {
   if (plan_.profile.derive_mac) return;  // the kernel sends us everything
-  if (rte_eth_allmulticast_enable(plan_.port_id) == 0) return;
-  if (rte_eth_promiscuous_enable(plan_.port_id) == 0) return;
+  if (rte_eth_allmulticast_enable(unit.id) == 0) return;
+  if (rte_eth_promiscuous_enable(unit.id) == 0) return;
   plan_.facts.notes.push_back(
       "the device takes no multicast filter: if IPv6 neighbours cannot find us, this is why");
 }
@@ -280,14 +295,13 @@ void Port::Impl::make_ends(std::span<const WorkerEnd> workers) {
 
 ReceiverConfig Port::Impl::receiver_of(uint32_t worker) const {
   const PortFacts& facts = plan_.facts;
-  ReceiverConfig config{.port = plan_.port_id,
-                        .burst = facts.burst,
+  ReceiverConfig config{.burst = facts.burst,
                         .worker = worker,
                         .workers = facts.workers,
                         .steering = facts.steering,
                         .seed = seed_};
   for (uint32_t queue = worker; queue < facts.rx_queues; queue += facts.workers) {
-    const bool fits = config.queues.push_back(static_cast<uint16_t>(queue));
+    const bool fits = config.queues.push_back(plan_.place(static_cast<uint16_t>(queue)));
     ASSERT(fits);  // plan_queues
   }
   if (facts.workers > 1) {
@@ -300,8 +314,9 @@ ReceiverConfig Port::Impl::receiver_of(uint32_t worker) const {
 TransmitterConfig Port::Impl::transmitter_of(uint32_t worker, const WorkerEnd& end) const {
   const PortFacts& facts = plan_.facts;
   const auto queue = static_cast<uint16_t>(worker % facts.tx_queues);
-  TransmitterConfig config{.port = plan_.port_id,
-                           .queue = queue,
+  const PortPlan::Place place = plan_.place(queue);
+  TransmitterConfig config{.port = place.id,
+                           .queue = place.queue,
                            .owns_queue = worker < facts.tx_queues,
                            .offloads = facts.offloads,
                            .sums_ip = plan_.sums_ip,
@@ -315,8 +330,8 @@ TransmitterConfig Port::Impl::transmitter_of(uint32_t worker, const WorkerEnd& e
   if (!outboxes_.empty()) {
     (config.owns_queue ? config.from_others : config.to_owner) = outboxes_[queue].get();
   }
-  config.frames = plan_.profile.sends_from_rx_pool ? rx_pools_[queue].get()
-                                                   : frame_pools_[worker].get();
+  config.frames =
+      plan_.profile.sends_from_rx_pool ? rx_pools_[queue].get() : frame_pools_[worker].get();
   if (facts.offloads.chained_mbufs) config.payloads = payload_pools_[worker].get();
   return config;
 }
@@ -324,14 +339,14 @@ TransmitterConfig Port::Impl::transmitter_of(uint32_t worker, const WorkerEnd& e
 // --- Stop ---
 
 bool Port::Impl::is_quiet() {
-  return std::all_of(queues_.begin(), queues_.end(), [](const QueueImpl& queue) {
-    return queue.transmitter.in_flight() == 0;
-  });
+  return std::all_of(queues_.begin(), queues_.end(),
+                     [](const QueueImpl& queue) { return queue.transmitter.in_flight() == 0; });
 }
 
 uint64_t Port::Impl::stop(Duration patience) {
   if (!started_) return 0;
   started_ = false;
+  const DpdkLog log;  // drivers complain of what is gone already
   const auto end = std::chrono::steady_clock::now() + std::chrono::nanoseconds(patience.ns());
   while (true) {
     for (QueueImpl& queue : queues_) {
@@ -352,9 +367,7 @@ uint64_t Port::Impl::stop(Duration patience) {
   }
   // A loopback (net_ring) hands back what we sent, pins and all: take it in before the end.
   for (QueueImpl& queue : queues_) queue.receiver.abandon();
-  rte_eth_dev_stop(plan_.port_id);
-  rte_eth_dev_close(plan_.port_id);
-  plan_.closed = true;
+  close_units();
   for (QueueImpl& queue : queues_) {
     queue.home.drain();
     given_up += queue.home.outstanding();
@@ -362,6 +375,12 @@ uint64_t Port::Impl::stop(Duration patience) {
   queues_.clear();
   release_memory();
   return given_up;
+}
+
+void Port::Impl::close_units() {
+  for (const PortUnit& unit : plan_.units) rte_eth_dev_stop(unit.id);
+  for (const PortUnit& unit : plan_.units) rte_eth_dev_close(unit.id);
+  plan_.closed = true;
 }
 
 void Port::Impl::release_memory() {
@@ -399,17 +418,21 @@ uint64_t Port::stop(Duration patience) {
 }
 
 PortCounters Port::counters() const {
-  rte_eth_stats stats{};
-  if (rte_eth_stats_get(impl_->plan().port_id, &stats) != 0) return {};
-  return {.missed = stats.imissed,
-          .rx_errors = stats.ierrors,
-          .tx_errors = stats.oerrors,
-          .no_mbuf = stats.rx_nombuf};
+  PortCounters sum;
+  for (const PortUnit& unit : impl_->plan().units) {
+    rte_eth_stats stats{};
+    if (rte_eth_stats_get(unit.id, &stats) != 0) continue;
+    sum.missed += stats.imissed;
+    sum.rx_errors += stats.ierrors;
+    sum.tx_errors += stats.oerrors;
+    sum.no_mbuf += stats.rx_nombuf;
+  }
+  return sum;
 }
 
 bool Port::link_up() const {
   rte_eth_link link{};
-  return rte_eth_link_get_nowait(impl_->plan().port_id, &link) == 0 &&
+  return rte_eth_link_get_nowait(impl_->plan().first_id(), &link) == 0 &&
          link.link_status == RTE_ETH_LINK_UP;
 }
 

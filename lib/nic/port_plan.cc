@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "base/siphash.h"
+#include "nic/dpdk_log.h"
 #include "nic/limits.h"
 
 namespace sluice::nic {
@@ -19,6 +20,8 @@ constexpr uint64_t rss_tcp_bits =
     RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_IPV4 | RTE_ETH_RSS_NONFRAG_IPV6_TCP;
 // Header, and a piece of each extent (wire::TxFrame::extents_max).
 constexpr uint16_t mbufs_of_one_frame = 1 + wire::TxFrame::extents_max;
+// Larger frames than jumbo frames are not seen on Ethernet.
+constexpr uint16_t mtu_most = 9600;
 // Ethernet and one 802.1Q tag; the FCS is the device's.
 constexpr uint32_t frame_header_bytes = 14 + 4;
 
@@ -37,6 +40,11 @@ std::string_view key_of(std::string_view item) {
   return item.substr(0, item.find('='));
 }
 
+/// A ring slot of a packet socket: frame, and the header in front of it, in a power of two.
+uint32_t slot_bytes(uint16_t mtu) {
+  return std::bit_ceil(mtu + frame_header_bytes + 128u);
+}
+
 std::vector<std::string> split_arguments(std::string_view text) {
   std::vector<std::string> items;
   while (!text.empty()) {
@@ -48,43 +56,68 @@ std::vector<std::string> split_arguments(std::string_view text) {
   return items;
 }
 
-Result<uint16_t> probe(const PortSpec& spec, const std::string& arguments) {
-  const std::string devargs = spec.device + (arguments.empty() ? "" : "," + arguments);
+struct ProbeRequest {
+  std::string device;
+  std::string arguments;
+};
+
+Result<PortUnit> probe(const ProbeRequest& request) {
+  const std::string& device = request.device;
+  const std::string devargs = device + (request.arguments.empty() ? "" : "," + request.arguments);
   if (const int code = rte_dev_probe(devargs.c_str()); code != 0) {
     return fail(dpdk_error("DPDK cannot open " + devargs, code));
   }
-  uint16_t id = 0;
-  if (rte_eth_dev_get_port_by_name(spec.device.c_str(), &id) != 0) {
-    return fail("DPDK has no network driver for " + spec.device +
-                (spec.is_pci ? " (bound to vfio-pci? dpdk-devbind.py -s)" : ""));
+  PortUnit unit;
+  rte_eth_dev_info info{};
+  if (rte_eth_dev_get_port_by_name(device.c_str(), &unit.id) != 0 ||
+      rte_eth_dev_info_get(unit.id, &info) != 0) {
+    return fail("DPDK has no network driver for " + device +
+                " (a PCI device must be bound to vfio-pci: dpdk-devbind.py -s)");
   }
-  return id;
+  unit.device = info.device;
+  return unit;
 }
 
 /// PCI devices tell their driver only once they are probed; if its profile has arguments, they are
 /// probed once more.
 Result<void> probe_pci(const PortSpec& spec, const std::string& directory, PortPlan& plan) {
-  if (rte_eth_dev_get_port_by_name(spec.device.c_str(), &plan.port_id) != 0) {
-    auto id = probe(spec, spec.arguments);
-    if (!id) return fail(id.error());
-    plan.port_id = *id;
+  PortUnit unit;
+  rte_eth_dev_info info{};
+  if (rte_eth_dev_get_port_by_name(spec.device.c_str(), &unit.id) != 0) {
+    auto probed = probe({spec.device, spec.arguments});
+    if (!probed) return fail(probed.error());
+    unit = *probed;
     plan.probed_here = true;
   }
-  rte_eth_dev_info info{};
-  if (const int code = rte_eth_dev_info_get(plan.port_id, &info); code != 0) {
+  if (const int code = rte_eth_dev_info_get(unit.id, &info); code != 0) {
     return fail(dpdk_error("the device does not describe itself", code));
   }
+  unit.device = info.device;
+  plan.units.push_back(unit);
   auto profile = find_profile(directory, info.driver_name);
   if (!profile) return fail(profile.error());
   plan.profile = std::move(*profile);
   const std::string arguments = join_devargs(plan.profile, spec.arguments, {});
   if (arguments == spec.arguments) return {};
-  rte_eth_dev_close(plan.port_id);
-  rte_dev_remove(info.device);
+  rte_eth_dev_close(unit.id);
+  rte_dev_remove(unit.device);
+  plan.units.clear();
   plan.probed_here = true;
-  auto id = probe(spec, arguments);
-  if (!id) return fail(id.error());
-  plan.port_id = *id;
+  auto again = probe({spec.device, arguments});
+  if (!again) return fail(again.error());
+  plan.units.push_back(*again);
+  return {};
+}
+
+/// One device for each queue of the interface.
+Result<void> probe_each_queue(const PortSpec& spec, uint16_t queues, PortPlan& plan) {
+  for (uint16_t i = 0; i < queues; ++i) {
+    const std::string own = spec.arguments + ",start_queue=" + std::to_string(i);
+    auto unit = probe(
+        {spec.device + "_" + std::to_string(i), join_devargs(plan.profile, own, {.queues = 1})});
+    if (!unit) return fail(unit.error());
+    plan.units.push_back(*unit);
+  }
   return {};
 }
 
@@ -93,6 +126,7 @@ Result<void> probe_vdev(const PortSpec& spec, const std::string& directory, uint
   auto profile = find_profile(directory, spec.profile);
   if (!profile) return fail(profile.error());
   plan.profile = std::move(*profile);
+  plan.probed_here = true;
   DevargsPlaces places{.mtu = options.mtu.value_or(1500)};
   KernelInterface interface;
   // A tap is made by its driver; the others stand on an interface that must be there.
@@ -107,20 +141,34 @@ Result<void> probe_vdev(const PortSpec& spec, const std::string& directory, uint
     }
     if (!options.mtu) places.mtu = interface.mtu;
   }
-  places.queues = plan_pairs(plan.profile, {.workers = options.workers,
-                                            .interface_queues = interface.rx_queues,
-                                            .limit = pairs_limit});
-  if (plan.profile.pairs_of_interface && places.queues < interface.rx_queues) {
-    plan.facts.notes.push_back(
-        "only " + std::to_string(places.queues) + " of " + std::to_string(interface.rx_queues) +
-        " queues of " + spec.interface + " are used; what arrives on the others goes to the kernel");
+  places.queues = plan_pairs(
+      plan.profile,
+      {.workers = options.workers, .interface_queues = interface.rx_queues, .limit = pairs_limit});
+  if (plan.profile.pairs_of_interface) {
+    if (places.queues < interface.rx_queues) {
+      plan.facts.notes.push_back("only " + std::to_string(places.queues) + " of " +
+                                 std::to_string(interface.rx_queues) + " queues of " +
+                                 spec.interface +
+                                 " are used; what arrives on the others goes to the kernel");
+    }
+    if (places.queues > 1 && !interface.has_combined_queues) {
+      return probe_each_queue(spec, places.queues, plan);
+    }
   }
   const RealtimeSignalsIgnored quiet(plan.profile.ignore_signals);
-  auto id = probe(spec, join_devargs(plan.profile, spec.arguments, places));
-  if (!id) return fail(id.error());
-  plan.port_id = *id;
-  plan.probed_here = true;
+  auto unit = probe({spec.device, join_devargs(plan.profile, spec.arguments, places)});
+  if (!unit) return fail(unit.error());
+  plan.units.push_back(*unit);
   return {};
+}
+
+/// As eth_dev_validate_mtu() of rte_ethdev.c will judge it.
+uint16_t most_mtu(const rte_eth_dev_info& info) {
+  const bool both = info.max_mtu != UINT16_MAX && info.max_rx_pktlen > info.max_mtu;
+  const uint32_t overhead =
+      both ? info.max_rx_pktlen - info.max_mtu : RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN;
+  const uint32_t most = info.max_rx_pktlen > overhead ? info.max_rx_pktlen - overhead : 0;
+  return static_cast<uint16_t>(std::min({most, uint32_t{info.max_mtu}, uint32_t{mtu_most}}));
 }
 
 Result<void> plan_mtu(const PortSpec& spec, const PortOptions& options,
@@ -129,10 +177,9 @@ Result<void> plan_mtu(const PortSpec& spec, const PortOptions& options,
   if (plan.profile.pairs_of_interface || plan.profile.mtu_of_interface) {
     if (auto interface = read_interface(spec.interface)) now = interface->mtu;
   } else {
-    rte_eth_dev_get_mtu(plan.port_id, &now);
+    rte_eth_dev_get_mtu(plan.first_id(), &now);
   }
-  const bool device_knows = !plan.profile.mtu_of_interface;
-  const uint16_t most = device_knows && info.max_mtu != 0 ? info.max_mtu : uint16_t{9216};
+  const uint16_t most = plan.profile.mtu_of_interface ? mtu_most : most_mtu(info);
   if (options.mtu) {
     // RFC 8200 section 5: every link of IPv6 carries 1280 bytes.
     if (*options.mtu < 1280 || *options.mtu > most) {
@@ -152,19 +199,22 @@ Result<void> plan_mtu(const PortSpec& spec, const PortOptions& options,
   return {};
 }
 
-Result<void> plan_queues(const PortOptions& options, const rte_eth_dev_info& info,
-                         PortPlan& plan) {
+Result<void> plan_queues(const PortOptions& options, const rte_eth_dev_info& info, PortPlan& plan) {
   PortFacts& facts = plan.facts;
   const DriverProfile& profile = plan.profile;
   const uint16_t limit = options.queue_pairs_max.value_or(UINT16_MAX);
   // A driver that stands on an interface was probed with as many as that has.
-  const uint16_t wanted =
-      profile.pairs_of_interface
-          ? UINT16_MAX
-          : plan_pairs(profile, {.workers = options.workers, .limit = limit});
-  facts.rx_queues = std::min(wanted, info.max_rx_queues);
-  facts.tx_queues = std::min(wanted, info.max_tx_queues);
-  if (profile.equal_pairs) facts.rx_queues = facts.tx_queues = std::min(facts.rx_queues, facts.tx_queues);
+  const uint16_t wanted = profile.pairs_of_interface
+                              ? UINT16_MAX
+                              : plan_pairs(profile, {.workers = options.workers, .limit = limit});
+  if (plan.units.size() > 1) {
+    facts.rx_queues = facts.tx_queues = static_cast<uint16_t>(plan.units.size());
+  } else {
+    facts.rx_queues = std::min(wanted, info.max_rx_queues);
+    facts.tx_queues = std::min(wanted, info.max_tx_queues);
+  }
+  if (profile.equal_pairs)
+    facts.rx_queues = facts.tx_queues = std::min(facts.rx_queues, facts.tx_queues);
   if (facts.rx_queues == 0 || facts.tx_queues == 0) return fail("the device has no queues");
   if (facts.rx_queues > options.workers * rx_queues_per_worker_max) {
     return fail(std::to_string(facts.rx_queues) + " rx queues are too many for " +
@@ -172,7 +222,7 @@ Result<void> plan_queues(const PortOptions& options, const rte_eth_dev_info& inf
   }
   facts.rx_descriptors = profile.rx_descriptors;
   facts.tx_descriptors = profile.tx_descriptors;
-  if (const int code = rte_eth_dev_adjust_nb_rx_tx_desc(plan.port_id, &facts.rx_descriptors,
+  if (const int code = rte_eth_dev_adjust_nb_rx_tx_desc(plan.first_id(), &facts.rx_descriptors,
                                                         &facts.tx_descriptors);
       code != 0) {
     return fail(dpdk_error("the device takes no descriptor count", code));
@@ -209,7 +259,7 @@ Result<void> plan_mac(const PortSpec& spec, const PortOptions& options, PortPlan
     return {};
   }
   rte_ether_addr address{};
-  if (const int code = rte_eth_macaddr_get(plan.port_id, &address); code != 0) {
+  if (const int code = rte_eth_macaddr_get(plan.first_id(), &address); code != 0) {
     return fail(dpdk_error("the device has no MAC address", code));
   }
   std::copy(std::begin(address.addr_bytes), std::end(address.addr_bytes), plan.facts.mac.begin());
@@ -219,23 +269,24 @@ Result<void> plan_mac(const PortSpec& spec, const PortOptions& options, PortPlan
 
 void plan_pools_of(const PortOptions& options, PortPlan& plan) {
   PortFacts& facts = plan.facts;
-  const PoolNeeds needs{.workers = options.workers,
-                        .queue_pairs = std::max(facts.rx_queues, facts.tx_queues),
-                        .mtu = facts.mtu,
-                        .rx_descriptors = facts.rx_descriptors,
-                        .tx_descriptors = facts.tx_descriptors,
-                        .chained_mbufs = facts.offloads.chained_mbufs,
-                        .sends_from_rx_pool = plan.profile.sends_from_rx_pool};
+  const PoolNeeds needs{
+      .workers = options.workers,
+      .queue_pairs = std::max(facts.rx_queues, facts.tx_queues),
+      .mtu = facts.mtu,
+      .frame_bytes_min = plan.profile.mtu_of_interface ? slot_bytes(facts.mtu) : 0,
+      .rx_descriptors = facts.rx_descriptors,
+      .tx_descriptors = facts.tx_descriptors,
+      .chained_mbufs = facts.offloads.chained_mbufs,
+      .sends_from_rx_pool = plan.profile.sends_from_rx_pool};
   plan.pools = plan_pools(needs);
   facts.packet_memory_bytes = plan.pools.total_bytes;
 }
 
 Result<void> plan_device(const PortSpec& spec, const PortOptions& options, PortPlan& plan) {
   rte_eth_dev_info info{};
-  if (const int code = rte_eth_dev_info_get(plan.port_id, &info); code != 0) {
+  if (const int code = rte_eth_dev_info_get(plan.first_id(), &info); code != 0) {
     return fail(dpdk_error("the device does not describe itself", code));
   }
-  plan.device = info.device;
   PortFacts& facts = plan.facts;
   facts.spec = spec.text;
   facts.device = spec.device;
@@ -243,7 +294,7 @@ Result<void> plan_device(const PortSpec& spec, const PortOptions& options, PortP
   facts.interface = spec.interface;
   facts.profile_path = plan.profile.source_path;
   facts.default_profile = plan.profile.is_default;
-  facts.numa_node = rte_eth_dev_socket_id(plan.port_id);
+  facts.numa_node = rte_eth_dev_socket_id(plan.first_id());
   facts.workers = options.workers;
   facts.polling = plan.profile.polling;
   facts.sleep_us_max = plan.profile.sleep_us_max;
@@ -257,8 +308,8 @@ Result<void> plan_device(const PortSpec& spec, const PortOptions& options, PortP
   if (auto done = plan_mtu(spec, options, info, plan); !done) return done;
   if (auto done = plan_mac(spec, options, plan); !done) return done;
   facts.offloads = plan_offloads(plan.profile, info, facts.notes);
-  plan.sums_ip = facts.offloads.tx_checksum &&
-                 (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) != 0;
+  plan.sums_ip =
+      facts.offloads.tx_checksum && (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) != 0;
   plan.mbufs_per_frame_max = plan.profile.mbufs_per_frame_max;
   if (info.tx_desc_lim.nb_seg_max != 0) {
     plan.mbufs_per_frame_max = std::min(plan.mbufs_per_frame_max, info.tx_desc_lim.nb_seg_max);
@@ -283,7 +334,7 @@ Offloads plan_offloads(const DriverProfile& profile, const rte_eth_dev_info& inf
                          (frame_mbufs == 0 || frame_mbufs >= mbufs_of_one_frame);
 
   Offloads on;
-  const auto decide = [&](bool Offloads::* which, const char* name) {
+  const auto decide = [&](bool Offloads::*which, const char* name) {
     if (!(profile.use.*which) || profile.avoid.*which) return;
     on.*which = device.*which;
     if (!(device.*which)) notes.push_back(std::string("the device has no ") + name);
@@ -319,9 +370,7 @@ std::string join_devargs(const DriverProfile& profile, const std::string& own,
                          const DevargsPlaces& places) {
   std::string wanted = profile.devargs;
   replace_all(wanted, "{queues}", std::to_string(places.queues));
-  // A ring slot of a packet socket: frame, and the header in front of it, in a power of two.
-  replace_all(wanted, "{frame_bytes}",
-              std::to_string(std::bit_ceil(places.mtu + frame_header_bytes + 128u)));
+  replace_all(wanted, "{frame_bytes}", std::to_string(slot_bytes(places.mtu)));
   const std::vector<std::string> mine = split_arguments(own);
   std::string all;
   for (const std::string& item : split_arguments(wanted)) {
@@ -345,9 +394,13 @@ Result<PortPlan> plan_port(const PortSpec& spec, const PortOptions& options) {
 
   PortPlan plan;
   const uint16_t limit = options.queue_pairs_max.value_or(UINT16_MAX);
+  DpdkLog log;
   auto probed = spec.is_pci ? probe_pci(spec, *directory, plan)
                             : probe_vdev(spec, *directory, limit, options, plan);
-  if (!probed) return fail(probed.error().in(context));
+  if (!probed) {
+    remove_port(plan);
+    return fail(probed.error().in(context).message + log.said());
+  }
   if (auto planned = plan_device(spec, options, plan); !planned) {
     remove_port(plan);
     return fail(planned.error().in(context));
@@ -356,13 +409,10 @@ Result<PortPlan> plan_port(const PortSpec& spec, const PortOptions& options) {
 }
 
 void remove_port(const PortPlan& plan) {
-  rte_eth_dev_info info{};
-  rte_device* device = plan.device;
-  if (device == nullptr && !plan.closed && rte_eth_dev_info_get(plan.port_id, &info) == 0) {
-    device = info.device;
+  for (const PortUnit& unit : plan.units) {
+    if (!plan.closed) rte_eth_dev_close(unit.id);
+    if (plan.probed_here && unit.device != nullptr) rte_dev_remove(unit.device);
   }
-  if (!plan.closed) rte_eth_dev_close(plan.port_id);
-  if (plan.probed_here && device != nullptr) rte_dev_remove(device);
 }
 
 }  // namespace sluice::nic

@@ -18,12 +18,18 @@ struct rte_eth_dev_info;
 
 namespace sluice::nic {
 
+/// One ethdev of DPDK. A port is one of them, but for AF_XDP on an interface whose queues the
+/// driver does not count (veth: they are not "combined"): there each queue is an ethdev of its own.
+struct PortUnit {
+  uint16_t id = 0;
+  rte_device* device = nullptr;
+};
+
 struct PortPlan {
   PortFacts facts;
   DriverProfile profile;
   PoolPlan pools;
-  uint16_t port_id = 0;
-  rte_device* device = nullptr;
+  std::vector<PortUnit> units;
   bool probed_here = false;  // else it was there before: leave it there
   bool closed = false;       // already, by a stop
   uint16_t mbufs_per_frame_max = 0;
@@ -31,6 +37,24 @@ struct PortPlan {
   bool sums_ip = false;  // the device fills in IPv4 header checksums
   bool set_mtu = false;
   bool set_mac = false;
+
+  [[nodiscard]] uint16_t first_id() const { return units.front().id; }
+  /// Queue pair `queue` of the port, as DPDK names it.
+  struct Place {
+    uint16_t id = 0;
+    uint16_t queue = 0;
+  };
+  [[nodiscard]] Place place(uint16_t queue) const {
+    if (units.size() == 1) return {units.front().id, queue};
+    return {units[queue].id, 0};
+  }
+  /// Queues of each unit.
+  [[nodiscard]] uint16_t rx_queues_each() const {
+    return units.size() == 1 ? facts.rx_queues : uint16_t{1};
+  }
+  [[nodiscard]] uint16_t tx_queues_each() const {
+    return units.size() == 1 ? facts.tx_queues : uint16_t{1};
+  }
 };
 
 /// What both the profile and the device have; notes say what the device refused.

@@ -21,9 +21,8 @@ constexpr std::string_view forms =
     "memif:SOCKET, or a DPDK vdev (net_...)";
 
 bool is_hex(std::string_view text) {
-  return !text.empty() && std::all_of(text.begin(), text.end(), [](unsigned char c) {
-    return std::isxdigit(c) != 0;
-  });
+  return !text.empty() && std::all_of(text.begin(), text.end(),
+                                      [](unsigned char c) { return std::isxdigit(c) != 0; });
 }
 
 bool is_word(std::string_view text) {

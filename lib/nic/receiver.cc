@@ -53,8 +53,8 @@ uint32_t Receiver::receive(RxBurst& burst) {
   burst.count = 0;
   if (config_.inbox != nullptr && rte_ring_empty(config_.inbox) == 0) {
     rte_mbuf* mbufs[inbox_share];
-    const uint32_t count = rte_ring_sc_dequeue_burst(
-        config_.inbox, reinterpret_cast<void**>(mbufs), inbox_share, nullptr);
+    const uint32_t count = rte_ring_sc_dequeue_burst(config_.inbox, reinterpret_cast<void**>(mbufs),
+                                                     inbox_share, nullptr);
     for (uint32_t i = 0; i < count; ++i) accept(*mbufs[i], burst);
   }
   // Begin with another queue each time: a busy one must not starve the rest.
@@ -74,26 +74,26 @@ void Receiver::release(RxBurst& burst) {
 void Receiver::abandon() {
   rte_mbuf* mbufs[burst_max];
   // Bounded: a device that never runs dry must not hold up the end.
-  for (const uint16_t queue : config_.queues) {
+  for (const PortPlan::Place from : config_.queues) {
     for (uint32_t turn = 0; turn < handover_ring_frames; ++turn) {
-      const uint16_t count = rte_eth_rx_burst(config_.port, queue, mbufs, burst_max);
+      const uint16_t count = rte_eth_rx_burst(from.id, from.queue, mbufs, burst_max);
       if (count == 0) break;
       rte_pktmbuf_free_bulk(mbufs, count);
     }
   }
   while (config_.inbox != nullptr) {
-    const uint32_t count = rte_ring_sc_dequeue_burst(
-        config_.inbox, reinterpret_cast<void**>(mbufs), burst_max, nullptr);
+    const uint32_t count = rte_ring_sc_dequeue_burst(config_.inbox, reinterpret_cast<void**>(mbufs),
+                                                     burst_max, nullptr);
     if (count == 0) break;
     rte_pktmbuf_free_bulk(mbufs, count);
   }
 }
 
-void Receiver::poll_queue(uint16_t queue, RxBurst& burst) {
+void Receiver::poll_queue(PortPlan::Place from, RxBurst& burst) {
   rte_mbuf* mbufs[burst_max];
   const uint32_t room = static_cast<uint32_t>(RxBurst::capacity) - burst.count;
-  const uint16_t count = rte_eth_rx_burst(config_.port, queue, mbufs,
-                                          static_cast<uint16_t>(std::min<uint32_t>(room, config_.burst)));
+  const uint16_t count = rte_eth_rx_burst(
+      from.id, from.queue, mbufs, static_cast<uint16_t>(std::min<uint32_t>(room, config_.burst)));
   if (count == 0) return;
   uint64_t bytes = 0;
   for (uint16_t i = 0; i < count; ++i) {

@@ -1,7 +1,7 @@
 // Receiver: one worker's way in from a port. rx_burst on its queues, then steering.
 //
-//   a TCP segment        rss, kernel: mine, for it came on my queue;  software: hash(flow) % workers
-//   an ICMP error        software: as the flow it quotes;             else: every worker
+//   a TCP segment        rss, kernel: mine, for it came on my queue;  software: hash(flow) %
+//   workers an ICMP error        software: as the flow it quotes;             else: every worker
 //   ARP, NDP             every worker (each has its own neighbour cache); read only, by reference
 //   the rest             worker 0, which answers for all
 //
@@ -17,20 +17,20 @@
 #include "base/fixed_vector.h"
 #include "nic/driver_profile.h"
 #include "nic/limits.h"
+#include "nic/port_plan.h"
 #include "nic/queue.h"
 #include "stats/counters.h"
 
 namespace sluice::nic {
 
 struct ReceiverConfig {
-  uint16_t port = 0;
-  FixedVector<uint16_t, rx_queues_per_worker_max> queues;  // polled by this worker
+  FixedVector<PortPlan::Place, rx_queues_per_worker_max> queues;  // polled by this worker
   uint16_t burst = 32;
   uint32_t worker = 0;
   uint32_t workers = 1;
   Steering steering = Steering::software;
-  uint64_t seed = 0;                 // of the flow hash; the same for all workers
-  rte_ring* inbox = nullptr;         // what others received for this worker; null if alone
+  uint64_t seed = 0;          // of the flow hash; the same for all workers
+  rte_ring* inbox = nullptr;  // what others received for this worker; null if alone
   std::array<rte_ring*, workers_max> inboxes{};  // of all workers
 };
 
@@ -45,7 +45,7 @@ class Receiver {
   void abandon();
 
  private:
-  void poll_queue(uint16_t queue, RxBurst& burst);
+  void poll_queue(PortPlan::Place from, RxBurst& burst);
   void steer(rte_mbuf& mbuf, RxBurst& burst);
   void accept(rte_mbuf& mbuf, RxBurst& burst);
   void hand_over(rte_mbuf& mbuf, uint32_t worker);

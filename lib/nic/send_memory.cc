@@ -106,8 +106,8 @@ Result<void> SendMemory::add(const SendRegion& region) {
   // Physical runs are page by page; in VA mode one mapping will do.
   const uint64_t step = identity_ ? region.length_bytes : region.page_bytes;
   for (uint64_t offset = 0; offset < region.length_bytes; offset += step) {
-    const uint64_t iova = identity_ ? reinterpret_cast<uintptr_t>(region.base)
-                                    : mapping.page_iovas[offset / step];
+    const uint64_t iova =
+        identity_ ? reinterpret_cast<uintptr_t>(region.base) : mapping.page_iovas[offset / step];
     if (rte_dev_dma_map(device_, region.base + offset, iova, step) == 0) {
       mapping.mapped = true;
     } else if (rte_errno != ENOTSUP && rte_errno != EEXIST) {
@@ -129,8 +129,8 @@ void SendMemory::detach() {
     region_users().erase(users);
     const uint64_t step = identity_ ? region.length_bytes : region.page_bytes;
     for (uint64_t offset = 0; mapping.mapped && offset < region.length_bytes; offset += step) {
-      const uint64_t iova = identity_ ? reinterpret_cast<uintptr_t>(region.base)
-                                      : mapping.page_iovas[offset / step];
+      const uint64_t iova =
+          identity_ ? reinterpret_cast<uintptr_t>(region.base) : mapping.page_iovas[offset / step];
       rte_dev_dma_unmap(device_, region.base + offset, iova, step);
     }
     rte_extmem_unregister(region.base, region.length_bytes);

@@ -210,7 +210,8 @@ Transmitter::Built Transmitter::build_copied(const wire::TxFrame& frame, const w
   wire::Checksum sum;
   copy_payload(frame, cursor, {data + frame.header_length, length}, by_device ? nullptr : &sum);
   if (by_device) {
-    train.emit_offloaded(cursor.frame, {.ip_checksum = config_.sums_ip}, {data, frame.header_length});
+    train.emit_offloaded(cursor.frame, {.ip_checksum = config_.sums_ip},
+                         {data, frame.header_length});
     mark_offloads(*whole, frame, false);
   } else {
     train.emit(cursor.frame, sum.sum(), {data, frame.header_length});

@@ -47,7 +47,7 @@ struct TransmitterConfig {
   uint32_t segment_max_bytes = 0;
   uint16_t mbufs_per_frame_max = 0;
   uint16_t burst = 32;
-  uint32_t frame_max_bytes = 0;     // longest frame the port takes
+  uint32_t frame_max_bytes = 0;  // longest frame the port takes
   IdleReap idle_reap = IdleReap::none;
   content::ArenaView view;
 };

@@ -86,10 +86,11 @@ TEST(DriversConfig, EveryFileIsInstalled) {
 }
 
 TEST(DriversConfig, DriversOfTheIssueAreThere) {
-  for (const char* name : {"net_tap", "net_af_packet", "net_af_xdp", "net_memif", "net_null",
-                           "net_ring", "net_pcap", "net_virtio", "net_virtio_user", "net_vmxnet3",
-                           "net_e1000_em", "net_e1000_igb", "net_ixgbe", "net_ixgbe_vf", "net_i40e",
-                           "net_iavf", "net_ice", "mlx5_pci", "net_bnxt", "net_ena"}) {
+  for (const char* name :
+       {"net_tap",      "net_af_packet", "net_af_xdp", "net_memif",       "net_null",
+        "net_ring",     "net_pcap",      "net_virtio", "net_virtio_user", "net_vmxnet3",
+        "net_e1000_em", "net_e1000_igb", "net_ixgbe",  "net_ixgbe_vf",    "net_i40e",
+        "net_iavf",     "net_ice",       "mlx5_pci",   "net_bnxt",        "net_ena"}) {
     const auto profile = find_profile(source_drivers_directory, name);
     ASSERT_TRUE(profile) << profile.error().message;
     EXPECT_FALSE(profile->is_default) << name;

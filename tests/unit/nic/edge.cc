@@ -217,6 +217,15 @@ std::vector<Frame> frames_of(const wire::TxFrame& train, Worker& worker) {
   return frames;
 }
 
+Frame with_identification(Frame frame, uint16_t identification) {
+  Frame summed = frame;
+  fill_checksums(summed, 14, false);
+  if (summed != frame) return {};
+  put16(frame, 14 + 4, identification);
+  fill_checksums(frame, 14, false);
+  return frame;
+}
+
 Frame bytes_of(const rte_mbuf& mbuf) {
   Frame bytes;
   for (const rte_mbuf* part = &mbuf; part != nullptr; part = part->next) {
@@ -284,8 +293,8 @@ Frame icmp_echo() {
 ChangedProfiles::ChangedProfiles(const std::string& profile,
                                  const std::vector<std::pair<std::string, std::string>>& changes) {
   static int number = 0;
-  path_ = (fs::temp_directory_path() / ("sluice-edge-" + std::to_string(getpid()) + "-" +
-                                        std::to_string(number++)))
+  path_ = (fs::temp_directory_path() /
+           ("sluice-edge-" + std::to_string(getpid()) + "-" + std::to_string(number++)))
               .string();
   fs::create_directories(path_);
   std::ifstream file(fs::path(source_drivers_directory) / (profile + ".toml"));

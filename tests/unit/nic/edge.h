@@ -1,5 +1,5 @@
-// What the tests of the edge share: one EAL for the process (DPDK allows no second), an arena, trains
-// and what they must look like on the wire, computed without lib/wire.
+// What the tests of the edge share: one EAL for the process (DPDK allows no second), an arena,
+// trains and what they must look like on the wire, computed without lib/wire.
 #pragma once
 
 #include <cstdint>
@@ -58,6 +58,10 @@ struct TrainShape {
 
 /// Each frame of the train, whole, with checksums.
 [[nodiscard]] std::vector<Frame> frames_of(const wire::TxFrame& train, Worker& worker);
+
+/// The IPv4 frame with this identification, checksums made new. Returns an empty frame when they
+/// were wrong before.
+[[nodiscard]] Frame with_identification(Frame frame, uint16_t identification);
 
 /// Bytes of an mbuf chain.
 [[nodiscard]] Frame bytes_of(const rte_mbuf& mbuf);

@@ -59,10 +59,26 @@ TEST(PortSpec, AnyVdevPasses) {
 }
 
 TEST(PortSpec, RejectsWithTheForms) {
-  for (const char* text : {"", "eth0", "tap0:x:y", "af_xdp", "af_xdp:", "af_packet:", "memif:",
-                           "tap:a name", "tap:a/b", "tap:..", "tap:a,b=c", "tap:0123456789abcdef",
-                           "0000:01:00.8", "0000:01:00", "00000:g1:00.0", "net_", "net_tap-0",
-                           "net_tap0 x", "\n", "memif:/a,b"}) {
+  for (const char* text : {"",
+                           "eth0",
+                           "tap0:x:y",
+                           "af_xdp",
+                           "af_xdp:",
+                           "af_packet:",
+                           "memif:",
+                           "tap:a name",
+                           "tap:a/b",
+                           "tap:..",
+                           "tap:a,b=c",
+                           "tap:0123456789abcdef",
+                           "0000:01:00.8",
+                           "0000:01:00",
+                           "00000:g1:00.0",
+                           "net_",
+                           "net_tap-0",
+                           "net_tap0 x",
+                           "\n",
+                           "memif:/a,b"}) {
     const auto spec = parse_port_spec(text, 0);
     ASSERT_FALSE(spec) << text;
     EXPECT_THAT(spec.error().message, HasSubstr("port ")) << text;

@@ -37,11 +37,11 @@ std::vector<TrainShape> many_shapes() {
         shapes.back().segment_size = segment;
         shapes.back().payload = std::move(payload);
       };
-      add(1400, {});                                            // an ACK
-      add(1400, {extent(0, 1, 1)});                             // one odd byte
-      add(1400, {extent(0, 0, 1400)});                          // one full frame
-      add(1400, {extent(1, 3, 1401)});                          // and one byte more
-      add(1400, {extent(0, 7, 64001)});                         // a long train
+      add(1400, {});                     // an ACK
+      add(1400, {extent(0, 1, 1)});      // one odd byte
+      add(1400, {extent(0, 0, 1400)});   // one full frame
+      add(1400, {extent(1, 3, 1401)});   // and one byte more
+      add(1400, {extent(0, 7, 64001)});  // a long train
       add(536, {extent(0, 0, 999), extent(1, 13, 3333), extent(2, 1, 1), extent(3, 9, 700)});
       add(1400, {extent(chunk_count, 0, 311), extent(2, 4096, 20000)});  // head slot, then body
     }
@@ -112,8 +112,9 @@ TEST_F(Transmit, CopiedFramesAreTheSameAndCounted) {
 }
 
 TEST_F(Transmit, CopiesIntoTheRxPoolWhereTheDriverWantsThat) {
-  const ChangedProfiles profiles("ring", {{"use = [\"chained_mbufs\"]", "use = []"},
-                                          {"sends_from_rx_pool = false", "sends_from_rx_pool = true"}});
+  const ChangedProfiles profiles("ring",
+                                 {{"use = [\"chained_mbufs\"]", "use = []"},
+                                  {"sends_from_rx_pool = false", "sends_from_rx_pool = true"}});
   start("net_ring0", {.drivers_directory = profiles.path()});
   const wire::TxFrame train = make_train({.payload = {extent(0, 0, 5000)}});
   queue().send(train);
@@ -133,8 +134,8 @@ TEST_F(Transmit, WhatTheDeviceDoesNotTakeWaitsInOrder) {
   uint32_t sent = 0;
   while (queue().room() > 0) {
     ASSERT_LT(sent, 100u) << "a full ring must stop us";
-    const wire::TxFrame train = make_train({.payload = {extent(sent % 4, sent, 40000)},
-                                            .sequence = sent * 40000});
+    const wire::TxFrame train =
+        make_train({.payload = {extent(sent % 4, sent, 40000)}, .sequence = sent * 40000});
     const auto frames = frames_of(train, worker());
     expected.insert(expected.end(), frames.begin(), frames.end());
     queue().send(train);
