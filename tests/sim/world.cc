@@ -6,7 +6,20 @@
 #include "wire/segmentation.h"
 
 namespace sluice::sim {
+
+thread_local bool inside_engine = false;
+
 namespace {
+
+// Runs one call of the engine.
+template <typename Call>
+auto in_engine(Call call) {
+  struct Scope {
+    Scope() { inside_engine = true; }
+    ~Scope() { inside_engine = false; }
+  } scope;
+  return call();
+}
 
 HostAddress host(bool ipv6, uint8_t last) {
   HostAddress address;
@@ -109,8 +122,8 @@ void World::deliver_later(Frame frame, bool to_server) {
 
 void World::arrive(const Frame& frame, bool to_server) {
   if (to_server) {
-    engine_->handle_frame(
-        instant(), {.bytes = {reinterpret_cast<const std::byte*>(frame.data()), frame.size()}});
+    const Bytes bytes(reinterpret_cast<const std::byte*>(frame.data()), frame.size());
+    in_engine([&] { engine_->handle_frame(instant(), {.bytes = bytes}); });
     return;
   }
   Frame reply;
@@ -158,12 +171,12 @@ void World::emit(const wire::TxFrame& frame) {
 // One turn of a worker's loop.
 void World::turn() {
   for (content::ToWorker message; content_.poll(message);) {
-    engine_->handle_message(instant(), message);
+    in_engine([&] { engine_->handle_message(instant(), message); });
   }
-  engine_->handle_timeout(instant());
+  in_engine([&] { engine_->handle_timeout(instant()); });
   wire::TxFrame frame;
-  while (engine_->poll_frame(instant(), frame)) emit(frame);
-  for (content::ToStore message; engine_->poll_message(message);) {
+  while (in_engine([&] { return engine_->poll_frame(instant(), frame); })) emit(frame);
+  for (content::ToStore message; in_engine([&] { return engine_->poll_message(message); });) {
     asked_.emplace(now_ns_ + options_.content_delay_ns, message);
   }
 }

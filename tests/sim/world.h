@@ -19,6 +19,9 @@
 
 namespace sluice::sim {
 
+/// True on this thread while the engine runs: a test's allocator can refuse to allocate then.
+extern thread_local bool inside_engine;
+
 struct LinkOptions {
   int64_t delay_ns = 100'000;
   uint32_t loss_per_10000 = 0;
@@ -46,6 +49,7 @@ class World {
   explicit World(const WorldOptions& options);
 
   [[nodiscard]] ContentSource& content() { return content_; }
+  /// For getters and control; frames, messages and time are the world's.
   [[nodiscard]] engine::Engine& engine() { return *engine_; }
   [[nodiscard]] stats::Counters& counters() { return *counters_; }
   [[nodiscard]] const content::ChunkPins& pins() const { return *pins_; }
