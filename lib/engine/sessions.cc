@@ -218,11 +218,8 @@ size_t Sessions::run_requests(Instant now, ConnectionIndex connection, std::stri
       break;
     }
     if (rest.empty()) break;
-    if (tcp_.spans_free(connection) < spans_per_response) {
-      // Its own queue is full, and an acknowledgement will tell; or the stack's are all taken.
-      if (tcp_.bytes_unacknowledged(connection) == 0) (void)wait_for_slot(connection);
-      break;
-    }
+    // Its send queue is full, or the stack's are all taken: `acknowledged` will tell.
+    if (tcp_.spans_free(connection) < spans_per_response) break;
 
     http::Request request;
     const http::ParseResult parsed = http::parse_request(rest, session.progress, request);
