@@ -312,7 +312,7 @@ void Catalog::wait(ObjectHandle handle, uint64_t offset_bytes, uint32_t waiter_n
   const Object& object = objects_[handle.value()];
   const auto number = static_cast<PieceNumber>(offset_bytes / limits_.chunk_bytes);
   Waiter& waiter = waiters_[waiter_number];
-  ASSERT(waiter.piece == none);
+  cancel_wait(waiter_number);
 
   uint32_t entry = find_piece(object.info.id, number);
   const bool settled = object.gone || (entry != none && pieces_[entry].state == PieceState::ready);

@@ -89,7 +89,7 @@ class Catalog {
   void drop(Lease& lease);
 
   /// Asks for the piece that holds `offset_bytes`, and notes that `waiter` is to be woken. A waiter
-  /// waits for one piece at a time.
+  /// waits for one piece at a time: an earlier wait is given up.
   void wait(ObjectHandle object, uint64_t offset_bytes, uint32_t waiter);
   void cancel_wait(uint32_t waiter);
   struct Woken {

@@ -196,12 +196,16 @@ Poll Stack::describe(Connection& c, const Plan& planned, uint32_t bytes, Segment
       out.payload);
   uint32_t usable = described.bytes;
   if (usable < bytes) {
-    // What is not a whole number of segments waits for the rest, but for a lack of extents.
-    const bool short_of_content = described.stop != SendQueue::Stop::done;
+    // A head waits for the first of its content, so that both leave in one segment. Content does
+    // not wait for more of it: a connection that needs two chunks at a time could wait for ever,
+    // when each comes at the price of the other.
+    const bool only_head = std::all_of(
+        out.payload.begin(), out.payload.end(),
+        [&](const content::Extent& extent) { return pins_.is_head_slot(extent.chunk); });
     if (usable >= c.mss) {
       usable = round_down(usable, c.mss);
-    } else if (short_of_content && !again) {
-      usable = described.stop == SendQueue::Stop::gone ? usable : 0;
+    } else if (described.stop == SendQueue::Stop::missing && !again && only_head) {
+      usable = 0;
     }
     shorten(out.payload, described.bytes - usable);
   }

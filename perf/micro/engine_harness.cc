@@ -40,8 +40,8 @@ EngineHarness::EngineHarness(const HarnessOptions& options)
              .chunk_bytes = chunk_bytes,
              .head_slots = memory_.data() + size_t{chunk_count} * chunk_bytes,
              .head_slot_count = head_slots},
-      source_(arena_),
       pins_(std::make_unique<content::ChunkPins>(chunk_count, head_slots)),
+      source_(arena_, *pins_),
       engine_(std::make_unique<engine::Engine>(harness_config(options, media_types_), arena_,
                                                *pins_, counters_)) {
   source_.add_file("small", 1024, 1);

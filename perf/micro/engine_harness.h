@@ -63,10 +63,10 @@ class EngineHarness {
   Instant now_ = Instant::from_ns(1'000'000'000);
   std::vector<std::byte> memory_;
   content::ArenaView arena_;
+  std::unique_ptr<content::ChunkPins> pins_;
   sim::ContentSource source_;
   http::MediaTypes media_types_{""};
   stats::Counters counters_;
-  std::unique_ptr<content::ChunkPins> pins_;
   std::unique_ptr<engine::Engine> engine_;
   wire::TxFrame frame_;
 };

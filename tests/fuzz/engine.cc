@@ -73,7 +73,7 @@ class Harness {
                .chunk_bytes = chunk_bytes,
                .head_slots = memory_.data() + chunk_count * chunk_bytes,
                .head_slot_count = slots},
-        source_(arena_),
+        source_(arena_, pins_),
         media_types_(""),
         engine_(config(), arena_, pins_, counters_) {
     source_.add_file("a", 100, 1);
@@ -111,6 +111,7 @@ class Harness {
       exchange();
       poll(1000);
     }
+    engine_.begin_drain(now());  // half-open connections too
     engine_.abort_all(now());
     poll(1000);
     while (!in_nic_.empty()) complete();
@@ -234,9 +235,9 @@ class Harness {
   int64_t now_ns_ = 1'000'000'000;
   std::vector<std::byte> memory_;
   content::ArenaView arena_;
+  content::ChunkPins pins_{chunk_count, slots};
   sim::ContentSource source_;
   http::MediaTypes media_types_;
-  content::ChunkPins pins_{chunk_count, slots};
   stats::Counters counters_;
   engine::Engine engine_;
   std::array<Peer, 8> peers_{};

@@ -45,7 +45,11 @@ void ContentSource::handle(const ToStore& message) {
       outbox_.push_back(LookupAnswer{lookup->ticket, it->second.status, it->second.info});
     }
   } else if (const auto* need = std::get_if<NeedPiece>(&message)) {
-    waiting_.push_back(*need);
+    if (need->prefetch && free_.empty()) {
+      outbox_.push_back(PieceFailed{need->object, need->piece, PieceFailure::declined});
+    } else {
+      waiting_.push_back(*need);
+    }
   } else if (const auto* retired = std::get_if<Retired>(&message)) {
     free_.push_back(retired->chunk);
     --retiring_;
@@ -55,10 +59,22 @@ void ContentSource::handle(const ToStore& message) {
     waiting_.pop_front();
     fill(next);
   }
-  // Those who wait get the chunks that were filled longest ago.
-  while (waiting_.size() > retiring_ && !held_.empty()) {
-    outbox_.push_back(Retire{held_.front().chunk});
-    held_.pop_front();
+  take_back();
+}
+
+// Those who wait get the chunks that nobody is in the middle of, and then those filled longest ago.
+void ContentSource::take_back() {
+  while (waiting_.size() > retiring_) {
+    auto chosen = held_.end();
+    for (auto it = held_.begin(); it != held_.end() && it->born + turns_min < turns_; ++it) {
+      if (chosen == held_.end() ||
+          (pins_.leases(chosen->chunk) > 0 && pins_.leases(it->chunk) == 0)) {
+        chosen = it;
+      }
+    }
+    if (chosen == held_.end()) return;
+    outbox_.push_back(Retire{chosen->chunk});
+    held_.erase(chosen);
     ++retiring_;
   }
 }
@@ -86,12 +102,16 @@ void ContentSource::fill(const NeedPiece& need) {
   for (uint32_t i = 0; i < length; ++i) {
     bytes[i] = static_cast<std::byte>(pattern_byte(file->seed, start + i));
   }
-  held_.push_back({extent.chunk, need.object, need.piece});
+  held_.push_back({extent.chunk, need.object, need.piece, turns_});
   ++fills_;
   outbox_.push_back(PieceReady{need.object, need.piece, extent});
 }
 
 bool ContentSource::poll(ToWorker& out) {
+  if (outbox_.empty()) {
+    ++turns_;
+    take_back();
+  }
   if (outbox_.empty()) return false;
   out = outbox_.front();
   outbox_.pop_front();

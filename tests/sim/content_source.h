@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "content/arena_view.h"
+#include "content/chunk_pins.h"
 #include "content/message.h"
 
 namespace sluice::sim {
@@ -28,7 +29,9 @@ namespace sluice::sim {
 
 class ContentSource {
  public:
-  explicit ContentSource(const content::ArenaView& arena) : arena_(arena) {
+  /// `pins`: leased chunks are taken last, as the Store does.
+  ContentSource(const content::ArenaView& arena, const content::ChunkPins& pins)
+      : arena_(arena), pins_(pins) {
     for (uint32_t i = 0; i < arena.chunk_count; ++i) free_.push_back(content::ChunkIndex(i));
   }
 
@@ -60,12 +63,18 @@ class ContentSource {
     content::ChunkIndex chunk;
     content::ObjectId object;
     content::PieceNumber piece = 0;
+    uint64_t born = 0;  // in turns
   };
 
   void fill(const content::NeedPiece& need);
+  void take_back();
   [[nodiscard]] const File* find(content::ObjectId object) const;
 
+  // A chunk is used at least this long before it is taken back.
+  static constexpr uint64_t turns_min = 8;
+
   content::ArenaView arena_;
+  const content::ChunkPins& pins_;
   std::map<std::string, File> files_;
   std::deque<content::ChunkIndex> free_;
   std::deque<Held> held_;  // longest ago first
@@ -75,6 +84,7 @@ class ContentSource {
   uint64_t fills_ = 0;
   uint64_t lookups_ = 0;
   uint32_t retiring_ = 0;
+  uint64_t turns_ = 0;
 };
 
 }  // namespace sluice::sim

@@ -181,6 +181,20 @@ void run_seed(uint64_t seed) {
       400'000'000'000);
   if (!finished) {
     for (const Visitor& visitor : visitors) std::printf("  %s\n", visitor.describe().c_str());
+    std::printf("  store: %zu waiting; %s\n", world.content().waiting(),
+                options.describe().c_str());
+    for (uint32_t i = 0; i < options.connections_max; ++i) {
+      const tcp::ConnectionIndex c(i);
+      if (!world.engine().tcp().is_open(c)) continue;
+      const tcp::Info info = world.engine().tcp().info(c);
+      std::printf(
+          "  server: port %u state %d blocked %d parked %d cwnd %u in flight %u window %u queued "
+          "%llu rto %lld ms\n",
+          info.flow.remote_port, static_cast<int>(info.state), info.blocked, info.parked,
+          info.cwnd_bytes, info.in_flight_bytes, info.peer_window_bytes,
+          static_cast<unsigned long long>(info.bytes_queued),
+          static_cast<long long>(info.rto.ms()));
+    }
     throw Failure{"no end in 400 s of virtual time"};
   }
   if (!world.run_until([&] { return world.engine().is_drained(); }, 400'000'000'000)) {

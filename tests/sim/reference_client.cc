@@ -67,7 +67,10 @@ bool parse_tcp(const HostAddress& self, const HostAddress& server, const Frame& 
         std::memcmp(ip + 16, self.ip.data() + 12, 4) != 0) {
       return false;
     }
-    if (finish(sum16(ip, header, 0)) != 0) violations.emplace_back("bad IPv4 header checksum");
+    if (header < 20 || header > ip_bytes || finish(sum16(ip, header, 0)) != 0) {
+      violations.emplace_back("bad IPv4 header");
+      return false;
+    }
   } else if (self.is_ipv6 && type == 0x86dd && ip_bytes >= 40) {
     header = 40;
     total = 40u + get16(ip + 4);
@@ -85,6 +88,7 @@ bool parse_tcp(const HostAddress& self, const HostAddress& server, const Frame& 
   out = {ip, ip + header, total - header};
   if (transport_checksum(ip, self.is_ipv6, 6, out.tcp, out.tcp_bytes) != 0) {
     violations.emplace_back("bad TCP checksum");
+    return false;
   }
   return true;
 }
@@ -212,9 +216,10 @@ void ReferenceClient::send(int64_t now_ns, std::string_view bytes) {
 void ReferenceClient::close(int64_t now_ns) {
   now_ns_ = now_ns;
   unacknowledged_.push_back({snd_nxt_, {}, false, true});
-  if (state_ == ClientState::established) emit(ack | fin, snd_nxt_, {});
+  const bool established = state_ == ClientState::established;
+  if (established) emit(ack | fin, snd_nxt_, {});
   ++snd_nxt_;
-  state_ = ClientState::fin_sent;
+  if (established) state_ = ClientState::fin_sent;
   arm(now_ns);
 }
 

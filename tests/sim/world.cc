@@ -67,6 +67,15 @@ engine::Config engine_config(const WorldOptions& options, const HostAddress& sel
 
 }  // namespace
 
+std::string WorldOptions::describe() const {
+  return "chunks " + std::to_string(chunk_count) + " x " + std::to_string(chunk_bytes) +
+         ", slots " + std::to_string(head_slots) + ", delay " +
+         std::to_string(link.delay_ns / 1000) + " us, loss " + std::to_string(link.loss_per_10000) +
+         ", reorder " + std::to_string(link.reorder_per_10000) + ", corrupt " +
+         std::to_string(link.corrupt_per_10000) + " per 10000, rate " +
+         std::to_string(link.bytes_per_second) + " B/s, queue " + std::to_string(link.queue_frames);
+}
+
 World::World(const WorldOptions& options)
     : options_(options),
       prng_(options.seed),
@@ -79,9 +88,9 @@ World::World(const WorldOptions& options)
              .chunk_bytes = options.chunk_bytes,
              .head_slots = memory_.data() + size_t{options.chunk_count} * options.chunk_bytes,
              .head_slot_count = options.head_slots},
-      content_(arena_),
       counters_(std::make_unique<stats::Counters>()),
       pins_(std::make_unique<content::ChunkPins>(options.chunk_count, options.head_slots)),
+      content_(arena_, *pins_),
       media_types_(std::make_unique<http::MediaTypes>("text/html html\n")),
       engine_(std::make_unique<engine::Engine>(
           engine_config(options, server_address_, *media_types_), arena_, *pins_, *counters_)) {
@@ -187,6 +196,7 @@ void World::step(int64_t end_ns) {
   int64_t next = std::min(end_ns, engine_->next_timeout().ns());
   if (!flying_.empty()) next = std::min(next, flying_.begin()->first);
   if (!asked_.empty()) next = std::min(next, asked_.begin()->first);
+  if (content_.waiting() > 0) next = std::min(next, now_ns_ + 1'000'000);
   for (const auto& client : clients_) next = std::min(next, client->next_timeout_ns());
   now_ns_ = std::max(now_ns_ + 1, next);
   while (!asked_.empty() && asked_.begin()->first <= now_ns_) {

@@ -42,6 +42,8 @@ struct WorldOptions {
   uint32_t connections_max = 64;
   LinkOptions link;
   int64_t content_delay_ns = 50'000;
+
+  [[nodiscard]] std::string describe() const;
 };
 
 class World {
@@ -97,9 +99,9 @@ class World {
   HostAddress client_address_, server_address_;
   std::vector<std::byte> memory_;
   content::ArenaView arena_;
-  ContentSource content_;
   std::unique_ptr<stats::Counters> counters_;
   std::unique_ptr<content::ChunkPins> pins_;
+  ContentSource content_;
   std::unique_ptr<http::MediaTypes> media_types_;
   std::unique_ptr<engine::Engine> engine_;
   std::vector<std::unique_ptr<ReferenceClient>> clients_;

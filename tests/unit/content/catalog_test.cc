@@ -181,6 +181,17 @@ TEST_F(CatalogTest, ACancelledWaiterIsNotWoken) {
   EXPECT_FALSE(catalog.poll_woken(woken));
 }
 
+TEST_F(CatalogTest, WaitingForAnotherPieceGivesUpTheFirst) {
+  const ObjectHandle object = held(1, 2 * chunk_bytes);
+  catalog.wait(object, 0, 0);
+  catalog.wait(object, chunk_bytes, 0);
+  ready(object, 0, 1, chunk_bytes);
+  Catalog::Woken woken;
+  EXPECT_FALSE(catalog.poll_woken(woken));
+  ready(object, 1, 2, chunk_bytes);
+  EXPECT_TRUE(catalog.poll_woken(woken));
+}
+
 TEST_F(CatalogTest, PiecesBeyondTheTableForgetTheOldestReadyOne) {
   const ObjectHandle object = held(1, 100 * chunk_bytes);
   for (uint32_t i = 0; i < 20; ++i) {

@@ -59,7 +59,7 @@ TEST_P(EngineTest, ServesAFileAndKeepsTheConnection) {
     ASSERT_TRUE(world.run_until([&] { return body_of(client.received()).size() == 3000; }));
     EXPECT_EQ(client.received().substr(0, 15), "HTTP/1.1 200 OK");
     EXPECT_NE(client.received().find("Content-Type: text/html"), std::string::npos);
-    EXPECT_EQ(body_of(client.received()), sim::pattern(7, 0, 3000));
+    EXPECT_TRUE(body_of(client.received()) == sim::pattern(7, 0, 3000));
   }
   EXPECT_EQ(world.content().fills(), 1u);
   client.close(world.now_ns());
@@ -88,7 +88,7 @@ TEST_P(EngineTest, AnObjectManyTimesTheArenaArrivesWhole) {
   ReferenceClient& client = world.connect();
   client.send(world.now_ns(), get("/big"));
   ASSERT_TRUE(world.run_until([&] { return body_of(client.received()).size() >= size; }));
-  EXPECT_EQ(body_of(client.received()), sim::pattern(9, 0, size));
+  EXPECT_TRUE(body_of(client.received()) == sim::pattern(9, 0, size));
   client.close(world.now_ns());
   expect_clean(world);
 }
@@ -117,7 +117,7 @@ TEST_P(EngineTest, ARangeIsServedFromItsOffset) {
   ASSERT_TRUE(world.run_until([&] { return body_of(client.received()).size() == 1000; }));
   EXPECT_EQ(client.received().substr(0, 12), "HTTP/1.1 206");
   EXPECT_NE(client.received().find("Content-Range: bytes 130000-130999/500000"), std::string::npos);
-  EXPECT_EQ(body_of(client.received()), sim::pattern(7, 130'000, 1000));
+  EXPECT_TRUE(body_of(client.received()) == sim::pattern(7, 130'000, 1000));
 }
 
 TEST_P(EngineTest, PipelinedRequestsAreAnsweredInOrder) {
@@ -163,7 +163,7 @@ TEST_P(EngineTest, ADirectoryIsRedirectedAndItsIndexServed) {
   ASSERT_TRUE(
       world.run_until([&] { return client.received().find(" 200 OK") != std::string::npos; }));
   EXPECT_EQ(client.received().substr(0, 12), "HTTP/1.1 301");
-  EXPECT_NE(client.received().find("Location: http"), std::string::npos);
+  EXPECT_NE(client.received().find("Location: /d/\r\n"), std::string::npos);
 }
 
 TEST_P(EngineTest, AHalfClosingClientStillGetsItsAnswer) {
@@ -210,11 +210,11 @@ TEST_P(EngineTest, AFileThatChangesWhileItIsSentIsNeverMixed) {
   world.content().change_file("a", size, 2);
   ASSERT_TRUE(world.run_until([&] { return client.state() == ClientState::reset; }));
   const std::string body = body_of(client.received());
-  EXPECT_EQ(body, sim::pattern(1, 0, body.size()));
+  EXPECT_TRUE(body == sim::pattern(1, 0, body.size()));
   ReferenceClient& second = world.connect();
   second.send(world.now_ns(), get("/a"));
   ASSERT_TRUE(world.run_until([&] { return body_of(second.received()).size() == size; }));
-  EXPECT_EQ(body_of(second.received()), sim::pattern(2, 0, size));
+  EXPECT_TRUE(body_of(second.received()) == sim::pattern(2, 0, size));
   EXPECT_EQ(world.counters().get(Counter::engine_responses_cut), 1u);
 }
 
@@ -251,7 +251,7 @@ TEST_P(EngineTest, AStalledReaderHoldsNoChunk) {
   for (ReferenceClient* reader : stalled) reader->resume(world.now_ns());
   ASSERT_TRUE(world.run_until([&] { return body_of(stalled[0]->received()).size() == 400'000; }));
   ASSERT_TRUE(world.run_until([&] { return body_of(stalled[1]->received()).size() == 400'000; }));
-  EXPECT_EQ(body_of(stalled[1]->received()), sim::pattern(2, 0, 400'000));
+  EXPECT_TRUE(body_of(stalled[1]->received()) == sim::pattern(2, 0, 400'000));
 }
 
 TEST_P(EngineTest, AnUnfinishedRequestTimesOutWith408) {
@@ -298,7 +298,7 @@ TEST_P(EngineTest, DrainEndsRunningResponsesWholeAndRefusesNewConnections) {
   ASSERT_TRUE(world.run_until([&] { return idle.peer_closed(); }));
   ReferenceClient& late = world.connect();
   ASSERT_TRUE(world.run_until([&] { return busy.peer_closed(); }));
-  EXPECT_EQ(body_of(busy.received()), sim::pattern(1, 0, 600'000));
+  EXPECT_TRUE(body_of(busy.received()) == sim::pattern(1, 0, 600'000));
   EXPECT_NE(late.state(), ClientState::established);
   busy.close(world.now_ns());
   idle.close(world.now_ns());
@@ -322,7 +322,7 @@ TEST_P(EngineTest, AllBytesArriveOverABadLink) {
     ASSERT_TRUE(world.run_until([&] { return body_of(client.received()).size() >= 700'000; },
                                 300'000'000'000))
         << "seed " << seed << " got " << client.received_bytes();
-    EXPECT_EQ(body_of(client.received()), sim::pattern(seed, 0, 700'000)) << "seed " << seed;
+    EXPECT_TRUE(body_of(client.received()) == sim::pattern(seed, 0, 700'000)) << "seed " << seed;
     client.close(world.now_ns());
     world.run_until([&] { return world.engine().is_drained(); }, 200'000'000'000);
     const Snapshot snapshot = world.engine().snapshot();
