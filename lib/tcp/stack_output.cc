@@ -55,6 +55,8 @@ Stack::Plan Stack::plan(Connection& c) {
   if (recovering) {
     if (const Plan again = plan_again(c, sender, {}); again.kind != Plan::Kind::none) return again;
   }
+  // What the probe was for may have been acknowledged while content was missing.
+  if (c.in_flight == 0) sender.probe_due = false;
   if (sender.probe_due) return plan_probe(c, sender);
   const Plan fresh = plan_fresh(c, sender);
   if (fresh.kind == Plan::Kind::none && sender.recovery.mode() == RecoveryMode::fast) {
