@@ -178,6 +178,9 @@ void Stack::set_accepting(bool accepting) {
     counters_.add(Counter::tcp_half_open_reset);
     end(index, CloseReason::none);
   }
+  for (uint32_t index = 0; index < connections_.size(); ++index) {
+    if (connections_[index].state == State::fin_wait_2) end(index, CloseReason::finished);
+  }
 }
 
 // Events.

@@ -221,7 +221,8 @@ class Stack {
 
   // Control and getters.
 
-  /// false: SYNs are answered with RST, and half-open connections are dropped.
+  /// false: SYNs are answered with RST, half-open connections are dropped, and a connection is over
+  /// once the peer has acknowledged our FIN, whether or not it sends its own.
   void set_accepting(bool accepting);
   /// Accepted, and `closed` not told yet.
   [[nodiscard]] bool is_open(ConnectionIndex connection) const;

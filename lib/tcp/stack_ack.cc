@@ -48,6 +48,10 @@ bool Stack::handle_fin_acknowledged(uint32_t index) {
   Connection& c = connections_[index];
   switch (c.state) {
     case State::fin_wait_1:
+      if (!accepting_) {  // draining: the peer has everything, and its FIN is not worth waiting for
+        end(index, CloseReason::finished);
+        return false;
+      }
       c.state = State::fin_wait_2;
       set_send_timer(c, SendTimer::fin_wait_2, config_.fin_wait_2);
       return true;

@@ -300,9 +300,7 @@ TEST_P(EngineTest, DrainEndsRunningResponsesWholeAndRefusesNewConnections) {
   ASSERT_TRUE(world.run_until([&] { return busy.peer_closed(); }));
   EXPECT_TRUE(body_of(busy.received()) == sim::pattern(1, 0, 600'000));
   EXPECT_NE(late.state(), ClientState::established);
-  busy.close(world.now_ns());
-  idle.close(world.now_ns());
-  expect_clean(world);
+  expect_clean(world);  // although neither client closes its side
 }
 
 TEST_P(EngineTest, AllBytesArriveOverABadLink) {
