@@ -55,8 +55,10 @@ std::byte peer_byte(uint32_t sequence) {
 
 // What the peer's end of one flow has seen, and what must therefore hold.
 struct Peer {
-  uint32_t next = 0;   // the number that an honest peer would send next
-  uint32_t acked = 0;  // what it would acknowledge
+  uint32_t next = 0;      // the number that an honest peer would send next
+  uint32_t acked = 0;     // what it would acknowledge
+  uint32_t sent_end = 0;  // the highest that the stack has sent
+  bool timestamps = false;
   uint32_t local_isn = 0;
   uint32_t irs = 0;
 };
@@ -85,9 +87,12 @@ class Fuzz {
         case 1:
         case 2:
         case 3:
+          segment(peer, port);
+          break;
         case 4:
         case 5:
-          segment(peer, port);
+        case 14:
+          plausible_segment(peer, port);
           break;
         case 6:
           polite_handshake(peer, port);
@@ -202,7 +207,42 @@ class Fuzz {
       const uint32_t syn = header.has(wire::tcp_flag::syn) ? 1 : 0;
       bytes[header_length + i] = peer_byte(header.sequence + syn + static_cast<uint32_t>(i));
     }
-    if (header.sequence == peer.next) peer.next += static_cast<uint32_t>(length);
+    inject(bytes);
+  }
+
+  // Such as an honest peer on a bad network sends: partial and selective acknowledgments, data in
+  // and out of order.
+  void plausible_segment(Peer& peer, uint16_t port) {
+    const uint8_t choice = input_.byte();
+    const uint32_t flight = peer.sent_end - peer.acked;
+    wire::TcpHeader header{.source_port = port,
+                           .destination_port = 80,
+                           .sequence = peer.next,
+                           .flags = wire::tcp_flag::ack,
+                           .window = static_cast<uint16_t>((choice & 1) != 0 ? 60'000 : 3'000)};
+    if ((choice & 2) != 0) peer.acked += flight / 256 * input_.byte() + flight % 256;
+    header.acknowledgment = peer.acked;
+    wire::TcpOptions options;
+    options.has_timestamps = peer.timestamps;
+    options.timestamp_value = timestamp_ += choice >> 6;
+    options.timestamp_echo = echo_;
+    const uint32_t left_over = peer.sent_end - peer.acked;
+    for (int i = 0; i < (choice >> 2 & 3); ++i) {
+      const uint32_t left = peer.acked + left_over / 256 * input_.byte();
+      const uint32_t right =
+          left + std::min<uint32_t>(uint32_t{input_.byte()} * 100, peer.sent_end - left);
+      if (right != left) static_cast<void>(options.sack.push_back({left, right}));
+    }
+    size_t length = 0;
+    if ((choice & 16) != 0) {
+      length = 1 + size_t{input_.byte()} * 8;
+      if ((choice & 32) != 0) header.sequence += uint32_t{input_.byte()} * 64;
+    }
+    std::vector<std::byte> bytes(wire::tcp_header_length(options) + length);
+    const size_t header_length = wire::emit_tcp(header, options, bytes);
+    for (size_t i = 0; i < length; ++i) {
+      bytes[header_length + i] = peer_byte(header.sequence + static_cast<uint32_t>(i));
+    }
     inject(bytes);
   }
 
@@ -216,7 +256,8 @@ class Fuzz {
       options.has_window_scale = (choice & 4) != 0;
       options.window_scale = choice >> 4;
     }
-    if ((choice & 8) != 0) {
+    if (header.has(wire::tcp_flag::syn) ? (choice & 8) != 0
+                                        : peer.timestamps != ((choice & 8) != 0)) {
       options.has_timestamps = true;
       options.timestamp_value = timestamp_ += input_.distance();
       options.timestamp_echo = echo_ + input_.distance();
@@ -336,6 +377,8 @@ class Fuzz {
       peer.irs = header.acknowledgment - 1;
       peer.acked = header.sequence + 1;
       peer.next = header.acknowledgment;
+      peer.sent_end = peer.acked;
+      peer.timestamps = sent.options.has_timestamps;
       return;
     }
     for (size_t i = 0; i < sent.payload.size(); ++i) {
@@ -346,7 +389,8 @@ class Fuzz {
     if (header.has(wire::tcp_flag::rst)) return;
     const auto length = static_cast<uint32_t>(sent.payload.size());
     const uint32_t end = header.sequence + length + (header.has(wire::tcp_flag::fin) ? 1 : 0);
-    if (static_cast<int32_t>(end - peer.acked) > 0 && (input_.byte() & 1) == 0) peer.acked = end;
+    if (static_cast<int32_t>(end - peer.sent_end) > 0) peer.sent_end = end;
+    peer.next = header.acknowledgment;
   }
 
   Input& input_;
