@@ -135,8 +135,8 @@ Delivery Inet::deliver_tcp(const Packet& packet, uint64_t pseudo_sum, uint8_t ec
 }
 
 uint8_t Inet::find_local(const Address& address) const {
-  for (uint8_t i = 0; i < locals_.size(); ++i) {
-    if (locals_[i].address == address) return i;
+  for (size_t i = 0; i < locals_.size(); ++i) {
+    if (locals_[i].address == address) return static_cast<uint8_t>(i);
   }
   return no_local;
 }
@@ -194,9 +194,10 @@ PathState Inet::resolve_slowly(Instant now, const Address& remote, PathRef& cach
 // The address of ours to ask for `target` with.
 uint8_t Inet::source_for(const Address& target) const {
   uint8_t of_family = no_local;
-  for (uint8_t i = 0; i < locals_.size(); ++i) {
-    if (locals_[i].contains(target)) return i;
-    if (of_family == no_local && locals_[i].address.is_v4() == target.is_v4()) of_family = i;
+  for (size_t i = 0; i < locals_.size(); ++i) {
+    const auto local = static_cast<uint8_t>(i);
+    if (locals_[i].contains(target)) return local;
+    if (of_family == no_local && locals_[i].address.is_v4() == target.is_v4()) of_family = local;
   }
   return target.is_v4() ? of_family : link_local_;
 }

@@ -82,15 +82,22 @@ const bool has_avx2 = __builtin_cpu_supports("avx2") != 0;
 
 constexpr size_t block_bytes = 32;
 
+// Blocks are of even length, so what follows them joins without a swap.
+uint16_t join_tail(uint64_t sum_of_blocks, Bytes tail) {
+  return fold_sum(uint64_t{__builtin_bswap16(fold_sum(sum_of_blocks))} + sum_bytes(tail));
+}
+
 }  // namespace
 
 uint16_t sum_long(Bytes bytes) {
   const size_t blocks = bytes.size() / block_bytes;
-  const uint64_t sum =
-      has_avx2 ? sum_words_avx2(bytes.data(), blocks) : sum_words(bytes.data(), blocks);
-  // Blocks are of even length, so the rest joins without a swap.
-  const uint16_t rest = sum_bytes(bytes.subspan(blocks * block_bytes));
-  return fold_sum(uint64_t{__builtin_bswap16(fold_sum(sum))} + rest);
+  if (!has_avx2) return sum_long_portable(bytes);
+  return join_tail(sum_words_avx2(bytes.data(), blocks), bytes.subspan(blocks * block_bytes));
+}
+
+uint16_t sum_long_portable(Bytes bytes) {
+  const size_t blocks = bytes.size() / block_bytes;
+  return join_tail(sum_words(bytes.data(), blocks), bytes.subspan(blocks * block_bytes));
 }
 
 uint16_t copy_and_sum(MutableBytes to, Bytes from) {
@@ -100,7 +107,7 @@ uint16_t copy_and_sum(MutableBytes to, Bytes from) {
                                 : copy_words(to.data(), from.data(), blocks);
   const Bytes tail = from.subspan(blocks * block_bytes);
   if (!tail.empty()) std::memcpy(to.data() + blocks * block_bytes, tail.data(), tail.size());
-  return fold_sum(uint64_t{__builtin_bswap16(fold_sum(sum))} + sum_bytes(tail));
+  return join_tail(sum, tail);
 }
 
 }  // namespace sluice::wire

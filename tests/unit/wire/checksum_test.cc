@@ -44,6 +44,7 @@ TEST(Checksum, AgreesWithTheDefinitionAtEveryLengthAndAlignment) {
       const Bytes run = Bytes(bytes).subspan(offset, length);
       ASSERT_EQ(sum_bytes(run), slow_sum(run)) << offset << " " << length;
       ASSERT_EQ(sum_long(run), slow_sum(run)) << offset << " " << length;
+      ASSERT_EQ(sum_long_portable(run), slow_sum(run)) << offset << " " << length;
     }
   }
 }
@@ -51,6 +52,7 @@ TEST(Checksum, AgreesWithTheDefinitionAtEveryLengthAndAlignment) {
 TEST(Checksum, LosesNoCarryInLongRunsOfOnes) {
   const std::vector<std::byte> ones(size_t{2} << 20, std::byte{0xff});
   EXPECT_EQ(sum_bytes(ones), 0xffff);
+  EXPECT_EQ(sum_long_portable(ones), 0xffff);
   EXPECT_EQ(sum_bytes(Bytes(ones).first(65'535)), slow_sum(Bytes(ones).first(65'535)));
 }
 
