@@ -129,8 +129,11 @@ bool Engine::poll_reply(Instant now, wire::TxFrame& out) {
 bool Engine::poll_connection(Instant now, tcp::ConnectionIndex connection, wire::TxFrame& out) {
   const tcp::Flow& flow = tcp_.flow(connection);
   inet::PathRef& path = tcp_.path(connection);
-  if (inet_.resolve(now, flow.remote, path) != inet::PathState::ready) {
+  const inet::PathState state = inet_.resolve(now, flow.remote, path);
+  if (state != inet::PathState::ready) {
     tcp_.park(connection);
+    // A SYN from an address that nobody has; an open connection may find its way again.
+    if (state == inet::PathState::unreachable) tcp_.drop_half_open(connection);
     return false;
   }
   switch (tcp_.poll_segment(now, connection, segment_)) {

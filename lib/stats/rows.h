@@ -85,6 +85,7 @@
   ROW(tcp_aborted, "connections", "connections that ended with an RST of ours") \
   ROW(tcp_timed_out, "connections", "connections given up for lack of progress or of an answer to keep-alive") \
   ROW(tcp_half_open_recycled, "connections", "half-open connections dropped to make room for newer ones") \
+  ROW(tcp_half_open_unreachable, "connections", "half-open connections dropped: the link address of the peer cannot be found") \
   ROW(tcp_half_open_expired, "connections", "half-open connections that were never completed") \
   ROW(tcp_half_open_reset, "connections", "half-open connections ended by an RST, or dropped when draining") \
   ROW(tcp_fin_wait_2_expired, "connections", "connections whose peer never sent its FIN after ours") \

@@ -441,6 +441,12 @@ void Stack::close(Instant now, ConnectionIndex connection) {
   refresh(index);
 }
 
+void Stack::drop_half_open(ConnectionIndex connection) {
+  if (connections_[connection.value()].state != State::syn_received) return;
+  counters_.add(Counter::tcp_half_open_unreachable);
+  end(connection.value(), CloseReason::none);
+}
+
 void Stack::abort(Instant now, ConnectionIndex connection) {
   now_ = std::max(now_, now);
   const uint32_t index = connection.value();

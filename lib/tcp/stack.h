@@ -210,6 +210,8 @@ class Stack {
   /// The next hop is not known yet: out of the line until unpark_all().
   void park(ConnectionIndex connection);
   void unpark_all();
+  /// The next hop does not answer: a connection that is half-open is forgotten, without a word.
+  void drop_half_open(ConnectionIndex connection);
   /// What poll_segment() said to be missing is there (or worth another try).
   void unblock(ConnectionIndex connection);
   /// A segment that belongs to no connection: RST, or the ACK of TIME-WAIT. Returns false when

@@ -137,7 +137,7 @@ void World::arrive(const Frame& frame, bool to_server) {
   }
   Frame reply;
   if (answer_neighbor(client_address_, frame, reply)) {
-    deliver_later(std::move(reply), true);
+    if (options_.clients_answer_neighbors) deliver_later(std::move(reply), true);
     return;
   }
   bool taken = false;

@@ -42,6 +42,7 @@ struct WorldOptions {
   uint32_t connections_max = 64;
   LinkOptions link;
   int64_t content_delay_ns = 50'000;
+  bool clients_answer_neighbors = true;
 
   [[nodiscard]] std::string describe() const;
 };

@@ -303,6 +303,18 @@ TEST_P(EngineTest, DrainEndsRunningResponsesWholeAndRefusesNewConnections) {
   expect_clean(world);  // although neither client closes its side
 }
 
+TEST_P(EngineTest, ASynFromAStationThatDoesNotExistIsForgottenWithItsNeighbor) {
+  WorldOptions silent = options();
+  silent.clients_answer_neighbors = false;
+  World world(silent);
+  for (int i = 0; i < 10; ++i) world.connect({.retransmit_ns = 3'600'000'000'000});
+  world.run_for(1'000'000);
+  EXPECT_EQ(world.engine().snapshot().half_open, 10u);
+  world.run_for(5'000'000'000);
+  EXPECT_EQ(world.engine().snapshot().half_open, 0u);
+  EXPECT_EQ(world.counters().get(Counter::tcp_half_open_unreachable), 10u);
+}
+
 TEST_P(EngineTest, AllBytesArriveOverABadLink) {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     WorldOptions bad = options();
