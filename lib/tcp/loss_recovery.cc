@@ -157,6 +157,8 @@ void LossRecovery::count_duplicate(const Flight& flight, const Ack& ack) {
 // RFC 6937 section 3.1, with the slow start reduction bound.
 void LossRecovery::meter(const Flight& flight, const Scoreboard& board, uint32_t delivered,
                          const CongestionControl& congestion) {
+  if (delivered == 0)
+    return;  // RFC 9937 section 6.2: an ACK that delivers nothing clocks out nothing
   prr_delivered_ += delivered;
   const uint32_t in_flight = pipe(flight, board);
   const uint32_t ssthresh = congestion.ssthresh();

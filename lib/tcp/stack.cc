@@ -40,8 +40,9 @@ Stack::Stack(const Config& config, content::Catalog& catalog, content::ChunkPins
       wheel_(config.max_connections),
       replies_(replies_max) {
   ASSERT(config.max_connections > 0 && config.max_half_open > 0 && config.send_queues > 0);
+  // A train is at least one segment, whatever its options.
   config_.train_max_bytes =
-      std::min<uint32_t>(config.train_max_bytes, wire::TxFrame::payload_max_bytes);
+      std::clamp<uint32_t>(config.train_max_bytes, config.mtu, wire::TxFrame::payload_max_bytes);
 }
 
 uint64_t Stack::memory_bytes(const Config& config) {

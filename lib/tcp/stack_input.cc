@@ -217,6 +217,7 @@ Received Stack::handle_known(uint32_t index, Segment& segment) {
     c.ts_recent = segment.ts_value;
   }
   c.heard_ms = now_ms();
+  c.probe_due = false;  // what it was to ask for, this segment tells
   if (c.state != State::syn_received && c.send_timer != SendTimer::persist) c.probes = 0;
 
   // Fifth: the ACK field.
@@ -461,6 +462,7 @@ void Stack::schedule_ack(Connection& c) {
 
 void Stack::note_duplicate(uint32_t index, const StreamRange& range) {
   duplicates_[index % duplicates_.size()] = {index, range};
+  connections_[index].ack_now = true;
 }
 
 // Eighth: the FIN bit.
