@@ -81,7 +81,13 @@ void Engine::handle_released(Instant now) {
 }
 
 void Engine::handle_events(Instant now) {
-  for (tcp::Event event; tcp_.poll_event(event);) sessions_.handle_event(now, event);
+  for (tcp::Event event; tcp_.poll_event(event);) {
+    // RFC 4861 section 7.3.1: forward progress confirms the neighbour.
+    if (event.kind == tcp::EventKind::acknowledged) {
+      inet_.confirm(now, tcp_.path(event.connection));
+    }
+    sessions_.handle_event(now, event);
+  }
 }
 
 void Engine::handle_woken(Instant now) {
@@ -165,7 +171,8 @@ bool Engine::poll_frame(Instant now, wire::TxFrame& out) {
        connection = tcp_.next_sender(now)) {
     if (poll_connection(now, connection, out)) return true;
   }
-  return false;
+  // The question for a link address that one of them has just raised leaves in this turn.
+  return inet_.poll_frame(now, out);
 }
 
 bool Engine::poll_message(content::ToStore& out) {
