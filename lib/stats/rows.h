@@ -251,6 +251,17 @@
   ROW(worker_mailbox_full, "turns", "turns in which the ring to the store was full: messages waited in the engine") \
   ROW(worker_tx_stalls, "turns", "turns in which the device took no more frames while the engine had some")
 
+// Moment's values, written by the worker loop ten times a second.
+#define SLUICE_COUNTERS_NOW(ROW) \
+  ROW(tcp_send_queues, "queues", "connections with something not acknowledged (gauge)") \
+  ROW(tcp_receive_buffers, "buffers", "connections with an incomplete request or bytes out of order (gauge)") \
+  ROW(head_slots_used, "slots", "head slots in use (gauge)") \
+  ROW(objects_used, "objects", "file versions that a response is using (gauge)") \
+  ROW(lookups_open, "lookups", "questions for a path that the store has not answered (gauge)") \
+  ROW(neighbors_known, "neighbors", "entries of the neighbor cache (gauge)") \
+  ROW(nic_pins, "pins", "pins on chunks and head slots (gauge)") \
+  ROW(nic_frames_in_flight, "frames", "frames and trains that the device has not completed (gauge)")
+
 // The order of the layers: that of the enumeration, of every listing and of the documentation.
 #define SLUICE_COUNTERS(ROW) \
   SLUICE_COUNTERS_WIRE(ROW) \
@@ -260,7 +271,8 @@
   SLUICE_COUNTERS_ENGINE(ROW) \
   SLUICE_COUNTERS_STORE(ROW) \
   SLUICE_COUNTERS_NIC(ROW) \
-  SLUICE_COUNTERS_WORKER(ROW)
+  SLUICE_COUNTERS_WORKER(ROW) \
+  SLUICE_COUNTERS_NOW(ROW)
 
 #define SLUICE_COUNTER_LAYERS(LAYER) \
   LAYER("wire", SLUICE_COUNTERS_WIRE) \
@@ -270,6 +282,7 @@
   LAYER("engine", SLUICE_COUNTERS_ENGINE) \
   LAYER("store", SLUICE_COUNTERS_STORE) \
   LAYER("nic", SLUICE_COUNTERS_NIC) \
-  LAYER("worker", SLUICE_COUNTERS_WORKER)
+  LAYER("worker", SLUICE_COUNTERS_WORKER) \
+  LAYER("now", SLUICE_COUNTERS_NOW)
 
 // clang-format on

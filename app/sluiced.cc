@@ -1,0 +1,112 @@
+// sluiced: serves a directory over HTTP/1.1 through a DPDK port. Options in, exit status out; the
+// work is wired in daemon.cc, the loop is in worker_loop.cc.
+#include <fmt/format.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+
+#include "budget.h"
+#include "control/command_line.h"
+#include "daemon.h"
+#include "machine.h"
+#include "stats/catalogue.h"
+
+namespace sluice::app {
+namespace {
+
+constexpr int exit_refused = 1;
+
+void complain(std::string_view message) {
+  fmt::print(stderr, "sluiced: {}\n", message);
+}
+
+void print_counters() {
+  fmt::print("| layer | counter | unit | what it counts |\n|---|---|---|---|\n");
+  for (size_t i = 0; i < stats::counter_count; ++i) {
+    const stats::CounterRow& row = stats::row(stats::counter_at(i));
+    fmt::print("| {} | `{}` | {} | {} |\n", row.layer, row.name, row.unit, row.help);
+  }
+}
+
+void start_log(control::LogLevel level) {
+  auto logger = spdlog::stderr_logger_mt("sluiced");
+  logger->set_pattern("%Y-%m-%d %H:%M:%S.%e %^%l%$ %v");
+  static constexpr std::array levels{spdlog::level::debug, spdlog::level::info,
+                                     spdlog::level::warn, spdlog::level::err};
+  logger->set_level(levels[static_cast<size_t>(level)]);
+  logger->flush_on(spdlog::level::trace);
+  spdlog::set_default_logger(std::move(logger));
+}
+
+Result<void> check_root(const std::string& root) {
+  struct stat facts {};
+  if (stat(root.c_str(), &facts) != 0) {
+    return fail(fmt::format("--root {}: {}", root, strerror(errno)));
+  }
+  if (!S_ISDIR(facts.st_mode)) return fail(fmt::format("--root {}: is not a directory", root));
+  return {};
+}
+
+int serve(const control::ServeOptions& options, bool only_check) {
+  if (const Result<void> done = check_root(options.root); !done) {
+    complain(done.error().message);
+    return exit_refused;
+  }
+  const Result<PortList> ports = examine_ports(options);
+  if (!ports) {
+    complain(ports.error().message);
+    return exit_refused;
+  }
+  Budget budget = compute_budget(options, read_machine(), ports->guesses);
+  fmt::print("budget:\n{}", budget.text());
+  std::fflush(stdout);
+  for (const std::string& refusal : budget.refusals) complain(refusal);
+  if (!budget.refusals.empty()) return exit_refused;
+  if (only_check) {
+    fmt::print("nothing would be refused\n");
+    return 0;
+  }
+  raise_open_files();
+  block_signals();
+  start_log(options.log_level);
+  Daemon daemon(options, std::move(budget));
+  if (const Result<void> done = daemon.start(ports->specs); !done) {
+    complain(done.error().message);
+    return exit_refused;
+  }
+  return daemon.run();
+}
+
+int run(const std::vector<std::string>& arguments) {
+  const Result<control::CommandLine> line = control::parse_command_line(arguments);
+  if (!line) {
+    complain(line.error().message);
+    return exit_refused;
+  }
+  using Action = control::CommandLine::Action;
+  switch (line->action) {
+    case Action::print: fmt::print("{}", line->text); return 0;
+    case Action::counters: print_counters(); return 0;
+    case Action::serve: return serve(line->options, false);
+    case Action::check: return serve(line->options, true);
+  }
+  return exit_refused;
+}
+
+}  // namespace
+}  // namespace sluice::app
+
+int main(int argc, char** argv) {
+  try {
+    return sluice::app::run({argv + 1, argv + argc});
+  } catch (const std::exception& error) {
+    // Memory, the file system, a library that throws: start-up alone can bring us here.
+    sluice::app::complain(error.what());
+    return sluice::app::exit_refused;
+  }
+}
