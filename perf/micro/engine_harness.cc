@@ -51,6 +51,7 @@ EngineHarness::EngineHarness(const HarnessOptions& options)
 
 EngineHarness::Frame EngineHarness::segment(Peer& peer, uint8_t flags, std::string_view payload) {
   const bool is_syn = (flags & syn) != 0;
+  if (is_syn) peers_[peer.port] = &peer;
   const size_t options = is_syn ? 20 : 12;
   Frame frame(14 + 20 + 20 + options + payload.size());
   const std::array<uint8_t, 14> ethernet = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0};
@@ -94,7 +95,7 @@ void EngineHarness::complete(const wire::TxFrame& frame) {
   }
 }
 
-bool EngineHarness::send(Peer& peer) {
+bool EngineHarness::send() {
   if (!poll()) return false;
   complete(frame_);
   if (frame_.l3_length == 0 && load_be32(frame_.header.data() + 38) == server_ip) return true;
@@ -113,9 +114,10 @@ bool EngineHarness::send(Peer& peer) {
   }
   if (frame_.l4_length == 0) return true;
   const std::byte* tcp = frame_.header.data() + frame_.l2_length + frame_.l3_length;
-  if (load_be16(tcp + 2) != peer.port) return true;
+  Peer* peer = peers_[load_be16(tcp + 2)];
+  if (peer == nullptr) return true;
   const uint8_t flags = load_u8(tcp + 13);
-  peer.rcv_nxt = load_be32(tcp + 4) + frame_.payload_length + ((flags & (fin | syn)) != 0 ? 1 : 0);
+  peer->rcv_nxt = load_be32(tcp + 4) + frame_.payload_length + ((flags & (fin | syn)) != 0 ? 1 : 0);
   return true;
 }
 
@@ -126,7 +128,7 @@ void EngineHarness::exchange() {
 
 void EngineHarness::open(Peer& peer) {
   receive(segment(peer, syn));
-  while (send(peer)) {
+  while (send()) {
   }
   receive(segment(peer, ack));
 }

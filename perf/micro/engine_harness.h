@@ -50,7 +50,7 @@ class EngineHarness {
   void open(Peer& peer);
   /// Polls one frame and lets it complete at once; notes what the peer is to acknowledge. Returns
   /// false when there is none.
-  bool send(Peer& peer);
+  bool send();
   /// Everything the Store would do.
   void exchange();
   /// The frame that send() polled last.
@@ -69,6 +69,7 @@ class EngineHarness {
   stats::Counters counters_;
   std::unique_ptr<engine::Engine> engine_;
   wire::TxFrame frame_;
+  std::vector<Peer*> peers_ = std::vector<Peer*>(65'536);  // by port: whose frames send() meets
 };
 
 /// The configuration of the harness, for figures of memory.
