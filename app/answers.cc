@@ -182,14 +182,22 @@ uint64_t us(Duration duration) {
 
 std::string_view state_name(tcp::State state) {
   switch (state) {
-    case tcp::State::closed: return "closed";
-    case tcp::State::syn_received: return "syn-received";
-    case tcp::State::established: return "established";
-    case tcp::State::close_wait: return "close-wait";
-    case tcp::State::fin_wait_1: return "fin-wait-1";
-    case tcp::State::closing: return "closing";
-    case tcp::State::last_ack: return "last-ack";
-    case tcp::State::fin_wait_2: return "fin-wait-2";
+    case tcp::State::closed:
+      return "closed";
+    case tcp::State::syn_received:
+      return "syn-received";
+    case tcp::State::established:
+      return "established";
+    case tcp::State::close_wait:
+      return "close-wait";
+    case tcp::State::fin_wait_1:
+      return "fin-wait-1";
+    case tcp::State::closing:
+      return "closing";
+    case tcp::State::last_ack:
+      return "last-ack";
+    case tcp::State::fin_wait_2:
+      return "fin-wait-2";
   }
   return "?";
 }

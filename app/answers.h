@@ -1,8 +1,8 @@
 // Answers: what the telemetry commands tell of a running sluiced. See docs/operations.md.
 //
 //   /sluice/info                       what runs, where, since when
-//   /sluice/stats[,total|store|N]      the counter catalogue by layer: the sum, the store's, worker N's
-//   /sluice/workers                    each worker: core, load, gauges
+//   /sluice/stats[,total|store|N]      the counter catalogue by layer: the sum, the store's, worker
+//   N's /sluice/workers                    each worker: core, load, gauges
 //   /sluice/connections[,W,LANE,FROM]  a page of connections, like ss -ti, and where to go on
 //   /sluice/ports                      each port: device, driver, offloads, device counters
 //   /sluice/budget                     what was computed at start
@@ -36,7 +36,7 @@ struct Running {
   std::vector<const nic::Port*> ports;
   std::vector<Worker*> workers;
   Instant started;
-  std::function<void()> begin_drain;     // may be called from any thread, any number of times
+  std::function<void()> begin_drain;  // may be called from any thread, any number of times
   std::function<bool()> is_draining;
 };
 

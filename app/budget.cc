@@ -36,8 +36,7 @@ struct Maker {
   Budget budget;
 
   void add(std::string what, std::string needs, std::string has, std::string note) {
-    budget.lines.push_back(
-        {std::move(what), std::move(needs), std::move(has), std::move(note)});
+    budget.lines.push_back({std::move(what), std::move(needs), std::move(has), std::move(note)});
   }
   void refuse(std::string why) { budget.refusals.push_back(std::move(why)); }
   Plan& plan() { return budget.plan; }
@@ -73,18 +72,19 @@ std::vector<uint32_t> by_preference(const Machine& machine, int node) {
 
 void Maker::plan_cores() {
   Plan& plan = budget.plan;
-  const bool on_nic = std::any_of(ports.begin(), ports.end(),
-                                  [](const PortGuess& port) { return port.is_pci; });
+  const bool on_nic =
+      std::any_of(ports.begin(), ports.end(), [](const PortGuess& port) { return port.is_pci; });
   plan.numa_node = ports.empty() ? -1 : ports.front().numa_node;
   if (!options.cores.empty()) {
     plan.cores = options.cores;
     plan.workers = static_cast<uint32_t>(plan.cores.size());
   } else {
-    const auto near = static_cast<uint32_t>(std::count_if(
-        machine.cores.begin(), machine.cores.end(), [&](const Core& core) {
+    const auto near = static_cast<uint32_t>(
+        std::count_if(machine.cores.begin(), machine.cores.end(), [&](const Core& core) {
           return !core.is_second_thread && (plan.numa_node < 0 || core.node == plan.numa_node);
         }));
-    const uint32_t by_default = on_nic ? std::clamp(near - std::min(near, 1u), 1u, nic_workers_max) : 1;
+    const uint32_t by_default =
+        on_nic ? std::clamp(near - std::min(near, 1u), 1u, nic_workers_max) : 1;
     plan.workers = options.workers.value_or(by_default);
     plan.cores = by_preference(machine, plan.numa_node);
     if (plan.cores.size() > plan.workers) plan.cores.resize(plan.workers);
@@ -106,13 +106,15 @@ void Maker::check_cores() {
     }
   }
   if (plan.workers > allowed.size()) {
-    refuse(fmt::format("--workers {}: this process may use {} cores ({}); ask for at most that many",
-                       plan.workers, allowed.size(), list));
+    refuse(
+        fmt::format("--workers {}: this process may use {} cores ({}); ask for at most that many",
+                    plan.workers, allowed.size(), list));
   }
   if (plan.engines > store::workers_max) {
-    refuse(fmt::format("--workers {}: {} ports with {} workers each make {} engines, the store takes {}; "
-                       "use fewer workers",
-                       plan.workers, ports.size(), plan.workers, plan.engines, store::workers_max));
+    refuse(fmt::format(
+        "--workers {}: {} ports with {} workers each make {} engines, the store takes {}; "
+        "use fewer workers",
+        plan.workers, ports.size(), plan.workers, plan.engines, store::workers_max));
   }
   const bool far = std::any_of(machine.cores.begin(), machine.cores.end(), [&](const Core& core) {
     return plan.numa_node >= 0 && core.node != plan.numa_node &&
@@ -128,9 +130,9 @@ void Maker::check_cores() {
 void Maker::plan_queues() {
   for (const PortGuess& port : ports) {
     const uint32_t pairs = std::min<uint32_t>(budget.plan.workers, port.pairs_max);
-    const std::string note =
-        pairs < budget.plan.workers ? "the workers without one are handed their flows over rings"
-                                    : "one for each worker, if the device has as many";
+    const std::string note = pairs < budget.plan.workers
+                                 ? "the workers without one are handed their flows over rings"
+                                 : "one for each worker, if the device has as many";
     add("queues", fmt::format("{} pairs", pairs), "",
         fmt::format("{}: {} rx and {} tx descriptors each; {}", port.spec,
                     port.pools.rx_descriptors, port.pools.tx_descriptors, note));
@@ -145,12 +147,14 @@ void Maker::plan_cache() {
   plan.cache_bytes = options.cache_bytes.value_or(std::max(by_default, chunk * chunks_min));
   const uint64_t chunks = (plan.cache_bytes + chunk - 1) / chunk;
   if (chunks < chunks_min) {
-    refuse(fmt::format("--cache {}: at least {} chunks are needed; ask for {} or for a smaller --chunk",
-                       format_size(plan.cache_bytes), chunks_min, format_size(chunk * chunks_min)));
+    refuse(fmt::format(
+        "--cache {}: at least {} chunks are needed; ask for {} or for a smaller --chunk",
+        format_size(plan.cache_bytes), chunks_min, format_size(chunk * chunks_min)));
   }
   if (chunks > chunks_max) {
-    refuse(fmt::format("--cache {}: at most {} chunks are possible; ask for less or for a larger --chunk",
-                       format_size(plan.cache_bytes), format_count(chunks_max)));
+    refuse(fmt::format(
+        "--cache {}: at most {} chunks are possible; ask for less or for a larger --chunk",
+        format_size(plan.cache_bytes), format_count(chunks_max)));
   }
   // Refused sizes go on as the nearest possible, so that the rest can be said too.
   plan.chunk_count = static_cast<uint32_t>(std::clamp<uint64_t>(chunks, chunks_min, chunks_max));
@@ -195,10 +199,10 @@ void Maker::plan_engines() {
       plan.ring_capacity * (sizeof(content::ToStore) + sizeof(content::ToWorker));
   plan.engine_bytes = engine::Engine::memory_bytes(plan.engine, view) + pins + rings;
   add("connections", format_count(options.connections_max), "",
-      fmt::format("{} an engine (half-open {}, sending {}, TIME-WAIT {}), receive buffers {} of 16 KiB",
-                  format_count(connections), format_count(tcp.max_half_open),
-                  format_count(tcp.send_queues), format_count(tcp.time_wait_max),
-                  format_count(tcp.receive_buffers)));
+      fmt::format(
+          "{} an engine (half-open {}, sending {}, TIME-WAIT {}), receive buffers {} of 16 KiB",
+          format_count(connections), format_count(tcp.max_half_open), format_count(tcp.send_queues),
+          format_count(tcp.time_wait_max), format_count(tcp.receive_buffers)));
   add("head slots", format_count(uint64_t{plan.head_slots} * plan.engines), "",
       fmt::format("{} an engine, 1 KiB each, in the arena", format_count(plan.head_slots)));
   add("rings", fmt::format("{}", 2 * plan.engines), "",
@@ -218,8 +222,7 @@ void Maker::plan_store() {
   store.lookups_max = plan.engine.session.lookups_max;
   store.needs_max = plan.engine.catalog.pieces_max;
   const uint64_t reserved = other_files + files_per_queue_pair * plan.engines;
-  const uint64_t left =
-      machine.open_files_max > reserved ? machine.open_files_max - reserved : 0;
+  const uint64_t left = machine.open_files_max > reserved ? machine.open_files_max - reserved : 0;
   store.max_open_files = static_cast<uint32_t>(std::clamp<uint64_t>(left, files_min, files_max));
   if (plan.engines > store::workers_max) return;  // refused already
   plan.store_bytes = store::Store::memory_bytes(store);
@@ -281,12 +284,13 @@ void Maker::choose_pages() {
     }
   }
   add("hugepages", fmt::format("{} of 2 MiB", all), format_count(free), note);
-  const bool on_nic = std::any_of(ports.begin(), ports.end(),
-                                  [](const PortGuess& port) { return port.is_pci; });
+  const bool on_nic =
+      std::any_of(ports.begin(), ports.end(), [](const PortGuess& port) { return port.is_pci; });
   if (on_nic && !plan.hugepages_for_arena && !machine.has_iommu) {
-    refuse(fmt::format("hugepages: a NIC without an IOMMU needs {} of them, {} are free; run sysctl "
-                       "vm.nr_hugepages={}, or ask for a smaller --cache",
-                       all, free, all));
+    refuse(
+        fmt::format("hugepages: a NIC without an IOMMU needs {} of them, {} are free; run sysctl "
+                    "vm.nr_hugepages={}, or ask for a smaller --cache",
+                    all, free, all));
   }
 }
 
@@ -294,7 +298,8 @@ void Maker::check_memory() {
   const Plan& plan = budget.plan;
   const uint64_t arena = plan.hugepages_for_arena ? 0 : plan.arena_bytes;
   const uint64_t packets = plan.hugepages_for_packets ? 0 : plan.packet_bytes;
-  const uint64_t rest = packets + plan.engine_bytes * plan.engines + plan.store_bytes + program_bytes;
+  const uint64_t rest =
+      packets + plan.engine_bytes * plan.engines + plan.store_bytes + program_bytes;
   const uint64_t available = machine.memory_available_bytes;
   add("memory", format_size(arena + rest), format_size(available),
       fmt::format("plain memory: arena {}, packets {}, engines, store and program {}",
@@ -310,9 +315,10 @@ void Maker::check_memory() {
     refuse(fmt::format("{}; ask for a smaller --cache (at most {}M)", needs,
                        std::max(spare / 10 * 9, chunk * chunks_min) >> 20));
   } else {
-    refuse(fmt::format("{}; ask for fewer --max-connections, --max-objects or --workers, or a "
-                       "smaller --cache",
-                       needs));
+    refuse(
+        fmt::format("{}; ask for fewer --max-connections, --max-objects or --workers, or a "
+                    "smaller --cache",
+                    needs));
   }
 }
 
@@ -324,8 +330,9 @@ void Maker::check_files() {
       machine.open_files_max == unlimited ? "no limit" : format_count(machine.open_files_max);
   add("open files", format_count(needs), has, "");
   if (needs > machine.open_files_max) {
-    refuse(fmt::format("open files: {} are needed, the hard limit is {}; raise it with ulimit -Hn {}",
-                       needs, machine.open_files_max, needs));
+    refuse(
+        fmt::format("open files: {} are needed, the hard limit is {}; raise it with ulimit -Hn {}",
+                    needs, machine.open_files_max, needs));
   }
 }
 

@@ -27,7 +27,7 @@ struct PortGuess {
   int numa_node = -1;
   uint16_t pairs_max = 1;  // queue pairs, by its driver profile
   uint16_t mtu = 1500;
-  nic::PoolNeeds pools;    // workers and queue_pairs are filled in by the budget
+  nic::PoolNeeds pools;  // workers and queue_pairs are filled in by the budget
 };
 
 /// What was decided: sizes for everything that is reserved at start.

@@ -60,8 +60,7 @@ void start_clock() {
   scale.counter_at_start = counter;
   scale.ns_at_start = ns;
   scale.use_counter = true;
-  const double gigahertz =
-      static_cast<double>(counter - first) / static_cast<double>(elapsed_ns);
+  const double gigahertz = static_cast<double>(counter - first) / static_cast<double>(elapsed_ns);
   std::snprintf(scale.description, sizeof scale.description, "TSC at %.2f GHz", gigahertz);
 }
 

@@ -82,8 +82,8 @@ Result<PortList> examine_ports(const control::ServeOptions& options) {
     const Result<nic::DriverProfile> profile = nic::find_profile(*directory, spec->profile);
     if (!profile) return fail(profile.error());
     if (port.addresses.size() > inet::addresses_max) {
-      return fail(fmt::format("port {}: {} addresses; at most {}", port.spec,
-                              port.addresses.size(), inet::addresses_max));
+      return fail(fmt::format("port {}: {} addresses; at most {}", port.spec, port.addresses.size(),
+                              inet::addresses_max));
     }
     PortGuess guess;
     guess.spec = port.spec;
@@ -135,8 +135,8 @@ Result<void> Daemon::start_eal(const std::vector<nic::PortSpec>& specs) {
   eal.instance = options_.instance;
   eal.worker_cores = budget_.plan.cores;
   eal.packet_memory_bytes = budget_.plan.packet_bytes;
-  eal.memory = budget_.plan.hugepages_for_packets ? nic::PacketMemory::automatic
-                                                  : nic::PacketMemory::plain;
+  eal.memory =
+      budget_.plan.hugepages_for_packets ? nic::PacketMemory::automatic : nic::PacketMemory::plain;
   eal.user_arguments = options_.eal_arguments;
   eal.verbose = options_.log_level == control::LogLevel::debug;
   for (const nic::PortSpec& spec : specs) {
@@ -163,8 +163,8 @@ Result<void> Daemon::open_ports(const std::vector<nic::PortSpec>& specs) {
     for (const inet::Prefix& prefix : asked.addresses) {
       // RFC 8200 section 5.
       if (!prefix.address.is_v4() && facts.mtu < 1280) {
-        return fail(fmt::format("port {}: its MTU is {}, IPv6 needs at least 1280", asked.spec,
-                                facts.mtu));
+        return fail(
+            fmt::format("port {}: its MTU is {}, IPv6 needs at least 1280", asked.spec, facts.mtu));
       }
     }
     for (const std::string& note : facts.notes) spdlog::info("port {}: {}", asked.spec, note);
@@ -262,8 +262,8 @@ Result<void> Daemon::start_store() {
   options.store = budget_.plan.store;
   options.store.path_key = random_key();
   options.disk.root = options_.root;
-  options.disk.content = arena_->region().first(size_t{arena_->chunk_count()} *
-                                                arena_->chunk_bytes());
+  options.disk.content =
+      arena_->region().first(size_t{arena_->chunk_count()} * arena_->chunk_bytes());
   options.uses = uses;
   options.ring_capacity = budget_.plan.ring_capacity;
   options.clock = clock_now;
@@ -337,9 +337,10 @@ void Daemon::log_ready() const {
                  facts.interface.empty() ? "" : ", interface " + facts.interface);
     for (const inet::Prefix& prefix : options_.ports[i].addresses) {
       const wire::AddressText text = inet::format(prefix.address);
-      const std::string host = prefix.address.is_v4() ? std::string(text.view())
-                                                      : fmt::format("[{}]", text.view());
-      const std::string port = options_.http_port == 80 ? "" : fmt::format(":{}", options_.http_port);
+      const std::string host =
+          prefix.address.is_v4() ? std::string(text.view()) : fmt::format("[{}]", text.view());
+      const std::string port =
+          options_.http_port == 80 ? "" : fmt::format(":{}", options_.http_port);
       spdlog::info("serving {} at http://{}{}/", options_.root, host, port);
     }
   }
@@ -368,8 +369,9 @@ bool Daemon::wait(Duration patience) {
 }
 
 int Daemon::drain() {
-  spdlog::info("draining: no new connections, running responses end (at most {} s; a signal ends it)",
-               static_cast<double>(options_.drain_timeout.ms()) / 1000);
+  spdlog::info(
+      "draining: no new connections, running responses end (at most {} s; a signal ends it)",
+      static_cast<double>(options_.drain_timeout.ms()) / 1000);
   draining_.store(true, std::memory_order_relaxed);
   for (const auto& worker : workers_) worker->begin_drain();
   const Instant until = clock_now() + options_.drain_timeout;

@@ -81,8 +81,8 @@ class Daemon {
   control::ServeOptions options_;
   Budget budget_;
   std::unique_ptr<http::MediaTypes> media_types_;
-  int signals_ = -1;         // signalfd
-  int drain_ordered_ = -1;   // eventfd: written by /sluice/drain
+  int signals_ = -1;        // signalfd
+  int drain_ordered_ = -1;  // eventfd: written by /sluice/drain
   std::atomic<bool> draining_{false};
 
   std::optional<nic::Eal> eal_;

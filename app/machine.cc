@@ -41,8 +41,7 @@ void read_nodes(Machine& machine) {
     const fs::path folder = base / fmt::format("node{}", number);
     machine.nodes.push_back(
         {.number = static_cast<int>(number),
-         .hugepages_free =
-             read_number(folder / "hugepages/hugepages-2048kB/free_hugepages", 0)});
+         .hugepages_free = read_number(folder / "hugepages/hugepages-2048kB/free_hugepages", 0)});
     for (const uint32_t core : read_list(folder / "cpulist")) {
       for (Core& each : machine.cores) {
         if (each.number == core) each.node = static_cast<int>(number);
@@ -58,8 +57,8 @@ void read_cores(Machine& machine) {
   if (sched_getaffinity(0, sizeof set, &set) != 0) CPU_SET(0, &set);
   for (uint32_t core = 0; core < CPU_SETSIZE; ++core) {
     if (!CPU_ISSET(core, &set)) continue;
-    const auto siblings = read_list(
-        fmt::format("/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list", core));
+    const auto siblings =
+        read_list(fmt::format("/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list", core));
     const bool second =
         std::any_of(siblings.begin(), siblings.end(), [&](uint32_t other) { return other < core; });
     machine.cores.push_back({.number = core, .node = 0, .is_second_thread = second});

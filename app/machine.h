@@ -23,9 +23,9 @@ struct Node {
 struct Machine {
   std::vector<Core> cores;  // those this process may run on, by number
   std::vector<Node> nodes;
-  uint64_t hugepages_free = 0;            // of 2 MiB, over all nodes
-  uint64_t memory_available_bytes = 0;    // plain memory: the machine's, or the control group's
-  uint64_t open_files_max = 1024;         // hard limit
+  uint64_t hugepages_free = 0;          // of 2 MiB, over all nodes
+  uint64_t memory_available_bytes = 0;  // plain memory: the machine's, or the control group's
+  uint64_t open_files_max = 1024;       // hard limit
   uint64_t locked_memory_max_bytes = unlimited;
   bool has_iommu = false;
 };

@@ -38,7 +38,9 @@ struct Options {
   std::string parameters;
 };
 
-void complain(std::string_view message) { fmt::print(stderr, "sluicectl: {}\n", message); }
+void complain(std::string_view message) {
+  fmt::print(stderr, "sluicectl: {}\n", message);
+}
 
 int failed(const Error& error) {
   complain(error.message);
@@ -59,7 +61,8 @@ Result<std::string> find_socket(const Options& options) {
                             found.empty() ? "is none" : "are:", names));
   }
   if (found.empty()) {
-    return fail(fmt::format("no sluiced runs here (no socket below {}); is it another user's?", directory));
+    return fail(
+        fmt::format("no sluiced runs here (no socket below {}); is it another user's?", directory));
   }
   // Other programs that use DPDK have such sockets too.
   std::vector<std::string> ours;
@@ -193,7 +196,9 @@ int run(int argc, char** argv) {
   };
   CLI::App* stats = sub("stats", "Counters");
   stats->add_flag("--all", options.all, "Also those that are zero");
-  stats->add_option("--watch", options.watch_s, "Print what changes, with rates, every so many seconds")
+  stats
+      ->add_option("--watch", options.watch_s,
+                   "Print what changes, with rates, every so many seconds")
       ->expected(0, 1)
       ->default_str("1")
       ->check(CLI::Range(0.1, 3600.0))
@@ -208,10 +213,11 @@ int run(int argc, char** argv) {
     CLI::App* app;
     const char* command;
   };
-  const std::array<Plain, 4> plain{{{sub("info", "What runs, where, since when"), "/sluice/info"},
-                                    {sub("workers", "Core and load of each worker"), "/sluice/workers"},
-                                    {sub("ports", "Device, driver and counters of each port"), "/sluice/ports"},
-                                    {sub("budget", "What was reserved at start"), "/sluice/budget"}}};
+  const std::array<Plain, 4> plain{
+      {{sub("info", "What runs, where, since when"), "/sluice/info"},
+       {sub("workers", "Core and load of each worker"), "/sluice/workers"},
+       {sub("ports", "Device, driver and counters of each port"), "/sluice/ports"},
+       {sub("budget", "What was reserved at start"), "/sluice/budget"}}};
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -36,8 +36,8 @@ void print_counters() {
 void start_log(control::LogLevel level) {
   auto logger = spdlog::stderr_logger_mt("sluiced");
   logger->set_pattern("%Y-%m-%d %H:%M:%S.%e %^%l%$ %v");
-  static constexpr std::array levels{spdlog::level::debug, spdlog::level::info,
-                                     spdlog::level::warn, spdlog::level::err};
+  static constexpr std::array levels{spdlog::level::debug, spdlog::level::info, spdlog::level::warn,
+                                     spdlog::level::err};
   logger->set_level(levels[static_cast<size_t>(level)]);
   logger->flush_on(spdlog::level::trace);
   spdlog::set_default_logger(std::move(logger));
@@ -90,10 +90,16 @@ int run(const std::vector<std::string>& arguments) {
   }
   using Action = control::CommandLine::Action;
   switch (line->action) {
-    case Action::print: fmt::print("{}", line->text); return 0;
-    case Action::counters: print_counters(); return 0;
-    case Action::serve: return serve(line->options, false);
-    case Action::check: return serve(line->options, true);
+    case Action::print:
+      fmt::print("{}", line->text);
+      return 0;
+    case Action::counters:
+      print_counters();
+      return 0;
+    case Action::serve:
+      return serve(line->options, false);
+    case Action::check:
+      return serve(line->options, true);
   }
   return exit_refused;
 }

@@ -64,8 +64,8 @@ int put_dict(const Json& from, rte_tel_data* to) {
   return error;
 }
 
-// All elements are of the first one's kind. DPDK 22.11 takes no dictionaries in arrays: those become
-// a dictionary with the keys "0", "1" and so on.
+// All elements are of the first one's kind. DPDK 22.11 takes no dictionaries in arrays: those
+// become a dictionary with the keys "0", "1" and so on.
 int put_array(const Json& from, rte_tel_data* to) {
   const bool strings = !from.empty() && from.front().is_string();
   const bool numbers = from.empty() || from.front().is_number();
@@ -78,9 +78,8 @@ int put_array(const Json& from, rte_tel_data* to) {
   }
   int error = rte_tel_data_start_array(to, strings ? RTE_TEL_STRING_VAL : RTE_TEL_U64_VAL);
   for (auto element = from.begin(); error == 0 && element != from.end(); ++element) {
-    error = strings
-                ? rte_tel_data_add_array_string(to, plain(element->get<std::string>()).c_str())
-                : rte_tel_data_add_array_u64(to, element->get<uint64_t>());
+    error = strings ? rte_tel_data_add_array_string(to, plain(element->get<std::string>()).c_str())
+                    : rte_tel_data_add_array_u64(to, element->get<uint64_t>());
   }
   return error;
 }

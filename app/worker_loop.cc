@@ -188,8 +188,7 @@ void Worker::fill_page() {
   if (index < end) page_.next = index;
 }
 
-bool Worker::ask_connections(uint32_t lane, uint32_t from, Duration patience,
-                             ConnectionPage& out) {
+bool Worker::ask_connections(uint32_t lane, uint32_t from, Duration patience, ConnectionPage& out) {
   if (page_state_.load(std::memory_order_acquire) == Page::asked) return false;
   page_lane_ = lane;
   page_from_ = from;

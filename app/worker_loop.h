@@ -35,8 +35,8 @@ struct Lane {
 
 struct WorkerOptions {
   std::vector<Lane> lanes;
-  bool adaptive = false;            // sleep when idle
-  Duration sleep_max = 400_us;      // of one sleep; adaptive only
+  bool adaptive = false;        // sleep when idle
+  Duration sleep_max = 400_us;  // of one sleep; adaptive only
 };
 
 /// A part of the list of a lane's connections.
@@ -44,8 +44,8 @@ struct ConnectionPage {
   static constexpr size_t capacity = 24;  // what one telemetry answer of 16 KiB can hold
   std::array<tcp::Info, capacity> rows;
   size_t count = 0;
-  uint32_t next = 0;     // where to go on; 0: that was all
-  uint32_t total = 0;    // connections of the lane
+  uint32_t next = 0;   // where to go on; 0: that was all
+  uint32_t total = 0;  // connections of the lane
 };
 
 class Worker {
@@ -85,8 +85,8 @@ class Worker {
     explicit LaneState(const Lane& lane) : parts(lane) {}
     Lane parts;
     nic::RxBurst burst;
-    wire::TxFrame frame;                     // scratch
-    std::optional<content::ToStore> held;    // the ring to the store was full
+    wire::TxFrame frame;                   // scratch
+    std::optional<content::ToStore> held;  // the ring to the store was full
   };
 
   void order(uint32_t bit) { orders_.fetch_or(bit, std::memory_order_release); }
@@ -104,7 +104,7 @@ class Worker {
   std::vector<LaneState> lanes_;
   const bool adaptive_;
   const Duration sleep_max_;
-  Duration sleep_;            // of the next idle turn
+  Duration sleep_;  // of the next idle turn
   Instant last_work_;
   Instant last_turn_;
   bool last_worked_ = false;

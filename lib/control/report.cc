@@ -84,9 +84,8 @@ std::string format_connection(const Json& row) {
       "    mss:{} cwnd:{} ssthresh:{} in_flight:{} sacked:{} peer_window:{} rtt:{:.3f}/{:.3f} ms "
       "min_rtt:{:.3f} rto:{:.0f} retrans:{} acked:{} received:{} queued:{}\n",
       text(row, "state"), text(row, "local"), text(row, "peer"), number(row, "mss"),
-      number(row, "cwnd"), number(row, "ssthresh"), number(row, "in_flight"),
-      number(row, "sacked"), number(row, "peer_window"),
-      static_cast<double>(number(row, "srtt_us")) / 1000,
+      number(row, "cwnd"), number(row, "ssthresh"), number(row, "in_flight"), number(row, "sacked"),
+      number(row, "peer_window"), static_cast<double>(number(row, "srtt_us")) / 1000,
       static_cast<double>(number(row, "rttvar_us")) / 1000,
       static_cast<double>(number(row, "min_rtt_us")) / 1000,
       static_cast<double>(number(row, "rto_us")) / 1000, number(row, "retransmissions"),

@@ -87,7 +87,8 @@ TEST(Budget, CoresAreChosenOnThePortsNodeOneThreadACoreFirst) {
   EXPECT_THAT(cores(2), ElementsAre(2u, 3u));
   EXPECT_THAT(cores(3), ElementsAre(2u, 3u, 7u));
   EXPECT_THAT(cores(5), ElementsAre(1u, 2u, 3u, 6u, 7u));
-  EXPECT_THAT(compute_budget(options_of(5), machine, {nic(1)}).text(), HasSubstr("NOT all on that"));
+  EXPECT_THAT(compute_budget(options_of(5), machine, {nic(1)}).text(),
+              HasSubstr("NOT all on that"));
 }
 
 TEST(Budget, CoresThatAreNotThereAreRefused) {
