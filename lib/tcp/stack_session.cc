@@ -1,0 +1,197 @@
+// The session's side of the Stack: what it reads, queues and ends.
+#include "tcp/stack.h"
+
+#include <algorithm>
+
+#include "base/assert.h"
+
+namespace sluice::tcp {
+
+using stats::Counter;
+
+Bytes Stack::readable(ConnectionIndex connection) const {
+  const Connection& c = connections_[connection.value()];
+  if (c.state == State::closed) return {};
+  if (borrowed_.connection == connection.value()) return borrowed_.bytes;
+  return c.buffer == none ? Bytes{} : buffers_.unread(c.buffer);
+}
+
+void Stack::consume(ConnectionIndex connection, size_t n) {
+  const uint32_t index = connection.value();
+  Connection& c = connections_[index];
+  if (c.state == State::closed) return;
+  if (borrowed_.connection == index) {
+    const Bytes rest = borrowed_.bytes.subspan(n);
+    borrowed_ = {};
+    if (!rest.empty() && fin_queued(c.state)) {
+      counters_.add(Counter::tcp_drop_after_close, rest.size());
+    } else if (!rest.empty()) {
+      c.buffer = buffers_.take(c.rcv_nxt - rest.size());
+      if (c.buffer == none) {
+        // Not acknowledged: the peer sends it again.
+        c.rcv_nxt = c.rcv_nxt - rest.size();
+        counters_.add(Counter::tcp_drop_receive_buffers);
+      } else {
+        static_cast<void>(buffers_[c.buffer].reassembler.insert(c.rcv_nxt - rest.size(), rest,
+                                                                buffers_.window(c.buffer)));
+        buffers_[c.buffer].unread = static_cast<uint32_t>(rest.size());
+      }
+    }
+  } else if (c.buffer != none) {
+    ReceiveBuffer& buffer = buffers_[c.buffer];
+    ASSERT(n <= buffer.unread);
+    buffer.begin += static_cast<uint32_t>(n);
+    buffer.unread -= static_cast<uint32_t>(n);
+    if (buffer.is_idle()) release_buffer(c);
+  }
+  // A window that was as good as closed and is open again: RFC 9293 section 3.8.6.2.2.
+  const uint32_t offered = c.rcv_window();
+  if (offered < receive_buffer_bytes / 4 && window_max(c) - offered >= receive_buffer_bytes / 2 &&
+      may_receive(c.state)) {
+    c.ack_now = true;
+  }
+  refresh(index);
+}
+
+// Nobody consumed what was borrowed: it is kept, as if consume(0) had been called.
+void Stack::settle() {
+  if (borrowed_.connection != none) consume(ConnectionIndex(borrowed_.connection), 0);
+}
+
+void Stack::want_sender(Connection& c) {
+  counters_.add(Counter::tcp_send_queues_exhausted);
+  if (c.sender_wanted) return;
+  c.sender_wanted = true;
+  ++sender_wanted_;
+}
+
+bool Stack::take_sender(Connection& c) {
+  const uint32_t index = sender_pool_.take();
+  if (index == none) {
+    want_sender(c);
+    return false;
+  }
+  if (c.sender_wanted) {
+    c.sender_wanted = false;
+    --sender_wanted_;
+  }
+  c.sender = index;
+  Sender& sender = senders_[index];
+  sender.queue.reset(c.snd_nxt());
+  sender.recovery.reset(c.snd_nxt());
+  sender.marks.clear();
+  sender.scoreboard = none;
+  sender.window_max = c.snd_wnd;
+  sender.limited_to = c.snd_nxt();
+  sender.progress_at = now_;
+  sender.probe_due = false;
+  sender.override_due = false;
+  c.probes = 0;
+  return true;
+}
+
+// A Sender came free and somebody was refused one: tells the next of them, in table order. Bounded:
+// one walk around the table.
+void Stack::offer_sender() {
+  for (size_t steps = 0; steps < connections_.size(); ++steps) {
+    sender_wanted_cursor_ = (sender_wanted_cursor_ + 1) % connections_max();
+    Connection& c = connections_[sender_wanted_cursor_];
+    if (!c.sender_wanted) continue;
+    c.sender_wanted = false;
+    --sender_wanted_;
+    add_event(sender_wanted_cursor_, EventKind::acknowledged);
+    return;
+  }
+}
+
+bool Stack::queue_span(uint32_t index, const Span& span) {
+  Connection& c = connections_[index];
+  if (!may_send(c.state)) return false;
+  if (c.sender == none && !take_sender(c)) return false;
+  if (!senders_[c.sender].queue.push(span)) return false;
+  refresh(index);
+  return true;
+}
+
+bool Stack::send_slot(ConnectionIndex connection, content::ChunkIndex slot, uint32_t offset_bytes,
+                      uint32_t length_bytes) {
+  ASSERT(length_bytes > 0);
+  return queue_span(connection.value(), {.offset_bytes = offset_bytes,
+                                         .length_bytes = length_bytes,
+                                         .source = slot.value(),
+                                         .is_object = false});
+}
+
+bool Stack::send_object(ConnectionIndex connection, content::ObjectHandle object,
+                        uint64_t offset_bytes, uint64_t length_bytes) {
+  ASSERT(length_bytes > 0);
+  return queue_span(connection.value(), {.offset_bytes = offset_bytes,
+                                         .length_bytes = length_bytes,
+                                         .source = object.value(),
+                                         .is_object = true});
+}
+
+size_t Stack::spans_free(ConnectionIndex connection) {
+  Connection& c = connections_[connection.value()];
+  if (!may_send(c.state)) return 0;
+  if (c.sender != none) return senders_[c.sender].queue.spans_free();
+  if (sender_pool_.available() > 0) return SendQueue::spans_max;
+  want_sender(c);
+  return 0;
+}
+
+uint64_t Stack::bytes_unacknowledged(ConnectionIndex connection) const {
+  const Connection& c = connections_[connection.value()];
+  if (c.sender == none) return 0;
+  return senders_[c.sender].queue.end() - std::min(c.snd_una, senders_[c.sender].queue.end());
+}
+
+void Stack::close(Instant now, ConnectionIndex connection) {
+  now_ = std::max(now_, now);
+  const uint32_t index = connection.value();
+  Connection& c = connections_[index];
+  if (!may_send(c.state)) return;
+  c.state = c.state == State::established ? State::fin_wait_1 : State::last_ack;
+  // What the session has not read it never will.
+  if (borrowed_.connection != index && c.buffer != none) {
+    ReceiveBuffer& buffer = buffers_[c.buffer];
+    counters_.add(Counter::tcp_drop_after_close, buffer.unread);
+    release_buffer(c);
+  }
+  refresh(index);
+}
+
+void Stack::drop_half_open(ConnectionIndex connection) {
+  if (connections_[connection.value()].state != State::syn_received) return;
+  counters_.add(Counter::tcp_half_open_unreachable);
+  end(connection.value(), CloseReason::none);
+}
+
+void Stack::abort(Instant now, ConnectionIndex connection) {
+  now_ = std::max(now_, now);
+  const uint32_t index = connection.value();
+  if (!is_open(connection)) return;
+  Connection& c = connections_[index];
+  reply(c.flow, header_for(c, c.snd_nxt(), wire::tcp_flag::rst | wire::tcp_flag::ack));
+  end(index, CloseReason::aborted);
+}
+
+uint32_t Stack::session(ConnectionIndex connection) const {
+  const Connection& c = connections_[connection.value()];
+  return c.state == State::syn_received ? 0 : c.session;
+}
+
+void Stack::set_session(ConnectionIndex connection, uint32_t word) {
+  ASSERT(is_open(connection));
+  connections_[connection.value()].session = word;
+}
+
+const Flow& Stack::flow(ConnectionIndex connection) const {
+  return connections_[connection.value()].flow;
+}
+
+inet::PathRef& Stack::path(ConnectionIndex connection) {
+  return connections_[connection.value()].path;
+}
+
+}  // namespace sluice::tcp
