@@ -13,7 +13,7 @@ from rig.client import Closed, request
 from rig.content import sha256
 from rig.raw import Injector, neighbor_mac, tcp_segment
 from rig.site import CLIENT, SERVER
-from rig.stats import AT_REST, mbufs_free, total
+from rig.stats import AT_REST, total
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -66,9 +66,6 @@ def back_to_zero(request):
         yield
         return
     site = request.getfixturevalue("checked_site")
-    if not hasattr(site, "mbufs_at_rest"):
-        time.sleep(0.5)
-        site.mbufs_at_rest = mbufs_free(site)
     yield
     site.client.filter("input")
 
@@ -76,7 +73,6 @@ def back_to_zero(request):
         """everything back at zero"""
         stats = site.stats()
         at_rest.left = {name: total(stats, name) for name in AT_REST}
-        at_rest.left["mbufs"] = site.mbufs_at_rest - mbufs_free(site)
         return not any(at_rest.left.values())
 
     try:
