@@ -1,6 +1,8 @@
 """Frames by hand, for what no well-behaved client sends."""
+import selectors
 import socket
 import struct
+import threading
 
 
 def checksum(data):
@@ -54,3 +56,61 @@ def neighbor_mac(site, family=4):
     """The link address that the client's kernel has learnt for the server."""
     words = site.client.run("ip", "neighbor", "show", site.host(family).strip("[]")).stdout.decode().split()
     return bytes.fromhex(words[words.index("lladdr") + 1].replace(":", ""))
+
+
+class VlanShim:
+    """Carries frames between an untagged and a tagged link, in a thread of its own.
+
+    The kernel takes a received tag out of the frame and tells it beside (packet(7), PACKET_AUXDATA).
+    """
+
+    SOL_PACKET, PACKET_AUXDATA, TAG_VALID = 263, 8, 0x10
+    ETH_P_ALL, PACKET_OUTGOING = 3, 4
+
+    def __init__(self, namespace, *, untagged, tagged, vlan):
+        self.vlan = vlan
+        self.wrong_tags = 0
+        self.sockets = {}
+        for link in (untagged, tagged):
+            end = namespace.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(self.ETH_P_ALL))
+            end.bind((link, self.ETH_P_ALL))
+            end.setsockopt(self.SOL_PACKET, self.PACKET_AUXDATA, 1)
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+            self.sockets[link] = end
+        self.untagged, self.tagged = self.sockets[untagged], self.sockets[tagged]
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def close(self):
+        self.stopped.set()
+        self.thread.join()
+        for end in self.sockets.values():
+            end.close()
+
+    def _run(self):
+        selector = selectors.DefaultSelector()
+        for end in self.sockets.values():
+            selector.register(end, selectors.EVENT_READ)
+        while not self.stopped.is_set():
+            for key, _ in selector.select(timeout=0.2):
+                frame, ancillary, _, address = key.fileobj.recvmsg(65536, 256)
+                if address[2] == self.PACKET_OUTGOING:
+                    continue
+                try:
+                    if key.fileobj is self.untagged:
+                        self.tagged.send(frame[:12] + struct.pack("!HH", 0x8100, self.vlan) + frame[12:])
+                    elif self._tag(ancillary) == self.vlan:
+                        self.untagged.send(frame)
+                    else:
+                        self.wrong_tags += 1
+                except OSError:
+                    pass  # full, or going away: a lost frame
+        selector.close()
+
+    def _tag(self, ancillary):
+        for level, kind, data in ancillary:
+            if (level, kind) == (self.SOL_PACKET, self.PACKET_AUXDATA):
+                status, tag = struct.unpack_from("I12xH", data)
+                return tag & 0xFFF if status & self.TAG_VALID else None
+        return None

@@ -45,7 +45,7 @@ class Setup:
     cache: str = "256M"
     arguments: tuple = ()
     eal: tuple = ()
-    client_mtu: int = 1500
+    mtu: int = 1500  # of the link; both ends of a veth
     huge: bool = False
 
     def __str__(self):
@@ -134,14 +134,14 @@ class Site:
         quiet_kernel_side(self.client, "client0")
         if self.setup.port != "nginx":
             disable_ipv6(self.server, "sl0")
-        self.server.ip("link", "set", "sl0", "up")
+        self.server.ip("link", "set", "sl0", "mtu", self.setup.mtu, "up")
         self._address_client("client0")
 
     def _address_client(self, link):
         self.client.ip("address", "add", f"{CLIENT[4]}/{PREFIX[4]}", "dev", link)
         self.client.ip("-6", "address", "add", f"{CLIENT[6]}/{PREFIX[6]}", "dev", link, "nodad")
-        if self.setup.client_mtu != 1500:
-            self.client.ip("link", "set", link, "mtu", self.setup.client_mtu)
+        if self.setup.mtu != 1500:
+            self.client.ip("link", "set", link, "mtu", self.setup.mtu)
         self.client.ip("link", "set", link, "up")
 
     def _start(self):
