@@ -104,6 +104,7 @@ class VlanSite(Site):
     """
 
     VLAN = 42
+    code = None
 
     def _make_links(self):
         super()._make_links()
@@ -120,13 +121,18 @@ class VlanSite(Site):
         super()._address_client("client0")
 
     def close(self):
+        # The shim last: what sluiced still has to say goes through it.
+        if self.process and self.process.poll() is None:
+            self.code = self.stop()
         if hasattr(self, "shim"):
             self.shim.close()
-        return super().close()
+        super().close()
+        return self.code
 
 
 def test_vlan(tree, family):
-    site = VlanSite(Setup(arguments=("--vlan", "42")), tree.root)
+    # One worker: the kernel's choice of a tap's queue reads past the tag of a frame that is put there by hand.
+    site = VlanSite(Setup(workers=1, arguments=("--vlan", "42")), tree.root)
     try:
         digest(site, tree, "sizes/1048576.bin", family=family)
         assert site.shim.wrong_tags == 0

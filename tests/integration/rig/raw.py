@@ -94,7 +94,10 @@ class VlanShim:
             selector.register(end, selectors.EVENT_READ)
         while not self.stopped.is_set():
             for key, _ in selector.select(timeout=0.2):
-                frame, ancillary, _, address = key.fileobj.recvmsg(65536, 256)
+                try:
+                    frame, ancillary, _, address = key.fileobj.recvmsg(65536, 256)
+                except OSError:
+                    continue  # the link went down
                 if address[2] == self.PACKET_OUTGOING:
                     continue
                 try:

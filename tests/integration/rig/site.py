@@ -179,7 +179,7 @@ class Site:
             assert time.monotonic() < deadline, f"the server does not answer:\n{self.logged()[-3000:]}"
             time.sleep(0.05)
 
-    def stop(self, number=signal.SIGTERM, timeout=30):
+    def stop(self, number=signal.SIGTERM, timeout=45):
         """Asks it to end; returns its exit code."""
         self.process.send_signal(number)
         return self.process.wait(timeout=timeout)
@@ -193,7 +193,7 @@ class Site:
                 except subprocess.TimeoutExpired:
                     self.process.kill()
                     self.process.wait()
-                    code = "no end within 30 s of SIGTERM"
+                    code = "no end within 45 s of SIGTERM"
         for namespace in (self.client, self.server):
             if namespace:
                 namespace.close()
