@@ -10,10 +10,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <fstream>
+#include <optional>
 #include <sstream>
 
 #include "clock.h"
@@ -53,6 +55,15 @@ std::string read_text(const char* path) {
   return text.str();
 }
 
+// The MTU of an interface of the kernel's; nothing where there is none of that name yet.
+std::optional<uint16_t> interface_mtu(const std::string& interface) {
+  if (interface.empty()) return std::nullopt;
+  std::ifstream file("/sys/class/net/" + interface + "/mtu");
+  uint16_t mtu = 0;
+  if (!(file >> mtu)) return std::nullopt;
+  return mtu;
+}
+
 int launch_worker(void* worker) {
   static_cast<Worker*>(worker)->run();
   return 0;
@@ -78,7 +89,7 @@ Result<PortList> examine_ports(const control::ServeOptions& options) {
   for (const control::PortOptions& port : options.ports) {
     const Result<nic::PortSpec> spec =
         nic::parse_port_spec(port.spec, static_cast<uint32_t>(list.specs.size()));
-    if (!spec) return fail(spec.error().in("--port " + port.spec));
+    if (!spec) return fail(spec.error());
     const Result<nic::DriverProfile> profile = nic::find_profile(*directory, spec->profile);
     if (!profile) return fail(profile.error());
     if (port.addresses.size() > inet::addresses_max) {
@@ -90,10 +101,13 @@ Result<PortList> examine_ports(const control::ServeOptions& options) {
     guess.is_pci = spec->is_pci;
     guess.numa_node = nic::numa_node(*spec);
     guess.pairs_max = profile->pairs_max;
-    guess.mtu = port.mtu.value_or(guess.mtu);
+    guess.mtu = port.mtu.value_or(interface_mtu(spec->interface).value_or(guess.mtu));
     guess.pools.rx_descriptors = profile->rx_descriptors;
     guess.pools.tx_descriptors = profile->tx_descriptors;
     guess.pools.chained_mbufs = profile->use.chained_mbufs && !profile->avoid.chained_mbufs;
+    guess.pools.sends_from_rx_pool = profile->sends_from_rx_pool;
+    // Slots of packet sockets are powers of two with a header in them (nic/port_plan.cc).
+    if (profile->mtu_of_interface) guess.pools.frame_bytes_min = std::bit_ceil(guess.mtu + 256u);
     list.specs.push_back(*spec);
     list.guesses.push_back(guess);
   }
@@ -157,7 +171,7 @@ Result<void> Daemon::open_ports(const std::vector<nic::PortSpec>& specs) {
     port.mac = asked.mac;
     port.drivers_directory = options_.drivers_directory;
     Result<std::unique_ptr<nic::Port>> opened = nic::Port::open(specs[i], port);
-    if (!opened) return fail(opened.error().in("port " + asked.spec));
+    if (!opened) return fail(opened.error());
     ports_.push_back(*std::move(opened));
     const nic::PortFacts& facts = ports_.back()->facts();
     for (const inet::Prefix& prefix : asked.addresses) {
@@ -250,7 +264,7 @@ Result<void> Daemon::start_ports() {
                       .lcore = eal_->lcore(worker)});
     }
     Result<void> started = ports_[port]->start(ends, {&region, 1});
-    if (!started) return fail(started.error().in("port " + options_.ports[port].spec));
+    if (!started) return fail(started.error());
   }
   return {};
 }
