@@ -138,7 +138,7 @@ Json ports_answer(const Running& running) {
                    {"rx_queues", facts.rx_queues},
                    {"tx_queues", facts.tx_queues},
                    {"offloads", offloads_text(facts.offloads)},
-                   {"steering", facts.steering == nic::Steering::rss ? "rss" : "software"},
+                   {"steering", nic::steering_name(facts.steering)},
                    {"device_missed", counters.missed},
                    {"device_rx_errors", counters.rx_errors},
                    {"device_tx_errors", counters.tx_errors},

@@ -235,7 +235,8 @@ void Maker::plan_packets() {
   for (const PortGuess& port : ports) {
     nic::PoolNeeds needs = port.pools;
     needs.workers = budget.plan.workers;
-    needs.queue_pairs = std::min<uint32_t>(needs.workers, port.pairs_max);
+    needs.queue_pairs =
+        std::max(needs.queue_pairs, std::min<uint32_t>(needs.workers, port.pairs_max));
     needs.mtu = port.mtu;
     const nic::PoolPlan pools = nic::plan_pools(needs);
     budget.plan.packet_bytes += nic::packet_memory_bytes(needs, 1);

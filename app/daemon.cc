@@ -10,12 +10,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <bit>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <fstream>
-#include <optional>
 #include <sstream>
 
 #include "clock.h"
@@ -55,15 +53,6 @@ std::string read_text(const char* path) {
   return text.str();
 }
 
-// The MTU of an interface of the kernel's; nothing where there is none of that name yet.
-std::optional<uint16_t> interface_mtu(const std::string& interface) {
-  if (interface.empty()) return std::nullopt;
-  std::ifstream file("/sys/class/net/" + interface + "/mtu");
-  uint16_t mtu = 0;
-  if (!(file >> mtu)) return std::nullopt;
-  return mtu;
-}
-
 int launch_worker(void* worker) {
   static_cast<Worker*>(worker)->run();
   return 0;
@@ -89,7 +78,7 @@ Result<PortList> examine_ports(const control::ServeOptions& options) {
   for (const control::PortOptions& port : options.ports) {
     const Result<nic::PortSpec> spec =
         nic::parse_port_spec(port.spec, static_cast<uint32_t>(list.specs.size()));
-    if (!spec) return fail(spec.error());
+    if (!spec) return fail(spec.error().in("--port " + port.spec));
     const Result<nic::DriverProfile> profile = nic::find_profile(*directory, spec->profile);
     if (!profile) return fail(profile.error());
     if (port.addresses.size() > inet::addresses_max) {
@@ -101,13 +90,8 @@ Result<PortList> examine_ports(const control::ServeOptions& options) {
     guess.is_pci = spec->is_pci;
     guess.numa_node = nic::numa_node(*spec);
     guess.pairs_max = profile->pairs_max;
-    guess.mtu = port.mtu.value_or(interface_mtu(spec->interface).value_or(guess.mtu));
-    guess.pools.rx_descriptors = profile->rx_descriptors;
-    guess.pools.tx_descriptors = profile->tx_descriptors;
-    guess.pools.chained_mbufs = profile->use.chained_mbufs && !profile->avoid.chained_mbufs;
-    guess.pools.sends_from_rx_pool = profile->sends_from_rx_pool;
-    // Slots of packet sockets are powers of two with a header in them (nic/port_plan.cc).
-    if (profile->mtu_of_interface) guess.pools.frame_bytes_min = std::bit_ceil(guess.mtu + 256u);
+    guess.pools = nic::expected_pools(*spec, *profile, port.mtu);
+    guess.mtu = guess.pools.mtu;
     list.specs.push_back(*spec);
     list.guesses.push_back(guess);
   }
@@ -171,7 +155,7 @@ Result<void> Daemon::open_ports(const std::vector<nic::PortSpec>& specs) {
     port.mac = asked.mac;
     port.drivers_directory = options_.drivers_directory;
     Result<std::unique_ptr<nic::Port>> opened = nic::Port::open(specs[i], port);
-    if (!opened) return fail(opened.error());
+    if (!opened) return fail(opened.error().in("port " + asked.spec));
     ports_.push_back(*std::move(opened));
     const nic::PortFacts& facts = ports_.back()->facts();
     for (const inet::Prefix& prefix : asked.addresses) {
@@ -264,7 +248,7 @@ Result<void> Daemon::start_ports() {
                       .lcore = eal_->lcore(worker)});
     }
     Result<void> started = ports_[port]->start(ends, {&region, 1});
-    if (!started) return fail(started.error());
+    if (!started) return fail(started.error().in("port " + options_.ports[port].spec));
   }
   return {};
 }
@@ -347,7 +331,7 @@ void Daemon::log_ready() const {
     const nic::PortFacts& facts = ports_[i]->facts();
     spdlog::info("port {}: {} ({}), {} rx and {} tx queues, {} steering, MTU {}{}", facts.spec,
                  facts.device, facts.driver, facts.rx_queues, facts.tx_queues,
-                 facts.steering == nic::Steering::rss ? "RSS" : "software", facts.mtu,
+                 nic::steering_name(facts.steering), facts.mtu,
                  facts.interface.empty() ? "" : ", interface " + facts.interface);
     for (const inet::Prefix& prefix : options_.ports[i].addresses) {
       const wire::AddressText text = inet::format(prefix.address);

@@ -200,6 +200,18 @@ bool is_plain_name(std::string_view name) {
 
 }  // namespace
 
+const char* steering_name(Steering steering) {
+  switch (steering) {
+    case Steering::rss:
+      return "rss";
+    case Steering::kernel:
+      return "kernel";
+    case Steering::software:
+      return "software";
+  }
+  return "";
+}
+
 Result<std::string> drivers_config_directory(const std::string& override_directory) {
   const char* from_environment = std::getenv("SLUICE_DRIVERS_CONFIG");
   const std::string chosen = !override_directory.empty()   ? override_directory

@@ -21,6 +21,9 @@ enum class Steering : uint8_t {
   software,  // owner = hash(flow) % workers; frames that arrive elsewhere are handed over
 };
 
+/// "rss", "kernel", "software".
+[[nodiscard]] const char* steering_name(Steering steering);
+
 /// What a worker does when there is nothing to do.
 enum class Polling : uint8_t {
   busy,      // polls on

@@ -37,7 +37,9 @@ PoolPlan plan_pools(const PoolNeeds& needs) {
   plan.rx_data_bytes = head_room_bytes + frame;
 
   const uint32_t rings = needs.workers > 1 ? handover_ring_frames : 0;
-  const uint32_t caches = 2 * pool_cache_mbufs;
+  // Each lcore that frees mbufs of a pool keeps some of them at hand (half as many again before it
+  // gives back), and frames that were handed over are freed where they went.
+  const uint32_t caches = pool_cache_mbufs * 3 / 2 * (needs.workers + 1);
   const uint32_t in_hand = 2 * burst_max;
   plan.rx_mbufs = needs.rx_descriptors + rings + caches + in_hand;
   if (needs.sends_from_rx_pool) {

@@ -20,6 +20,7 @@
 #include "content/chunk_pins.h"
 #include "nic/driver_profile.h"
 #include "nic/eal.h"
+#include "nic/pools.h"
 #include "nic/port_spec.h"
 #include "nic/queue.h"
 #include "stats/counters.h"
@@ -85,6 +86,11 @@ struct PortFacts {
   uint64_t packet_memory_bytes = 0;  // pools of this port
   std::vector<std::string> notes;    // profile's notes and what had to be turned down, and why
 };
+
+/// What the pools of a port will need, as far as can be known before the EAL runs: for the budget.
+/// `queue_pairs` is the least the port will have; more, if there are more workers.
+[[nodiscard]] PoolNeeds expected_pools(const PortSpec& spec, const DriverProfile& profile,
+                                       std::optional<uint16_t> mtu);
 
 class Port {
  public:

@@ -366,6 +366,23 @@ MacAddress derive_mac(const std::string& name) {
   return mac;
 }
 
+PoolNeeds expected_pools(const PortSpec& spec, const DriverProfile& profile,
+                         std::optional<uint16_t> mtu) {
+  PoolNeeds needs{.mtu = mtu.value_or(1500),
+                  .rx_descriptors = profile.rx_descriptors,
+                  .tx_descriptors = profile.tx_descriptors,
+                  .chained_mbufs = profile.use.chained_mbufs,
+                  .sends_from_rx_pool = profile.sends_from_rx_pool};
+  if (!profile.pairs_of_interface && !profile.mtu_of_interface) return needs;
+  if (const auto interface = read_interface(spec.interface)) {
+    if (!mtu) needs.mtu = interface->mtu;
+    if (profile.pairs_of_interface)
+      needs.queue_pairs = std::min(interface->rx_queues, profile.pairs_max);
+  }
+  if (profile.mtu_of_interface) needs.frame_bytes_min = slot_bytes(needs.mtu);
+  return needs;
+}
+
 std::string join_devargs(const DriverProfile& profile, const std::string& own,
                          const DevargsPlaces& places) {
   std::string wanted = profile.devargs;

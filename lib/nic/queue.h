@@ -35,13 +35,16 @@ class Queue {
  public:
   explicit Queue(QueueImpl& impl) : impl_(&impl) {}
 
-  /// Fetches what has arrived for this worker: from its own rx queue and from the other workers.
+  /// Fetches what has arrived for this worker: from its own rx queues and from the other workers.
+  /// ARP and NDP reach every worker; what is neither TCP nor an ICMP error goes to worker 0, which
+  /// must be the one that answers for the host.
   /// Returns the count. Requires: `burst` was released (a fresh one counts as released).
   uint32_t receive(RxBurst& burst);
   /// Ends the borrowing. The frames' bytes are gone afterwards.
   void release(RxBurst& burst);
 
-  /// How many send() calls are certain to be taken now. 0 while the device does not keep up.
+  /// How many send() calls are certain to be taken now. 0 while the device does not keep up, and
+  /// when a turn's worth of frames has gone out since the last flush().
   [[nodiscard]] uint32_t room() const;
   /// Takes over the description: pins the chunks of its payload until they have left. A train is
   /// cut here unless the device does it. Requires: room() > 0.

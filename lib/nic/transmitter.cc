@@ -67,6 +67,7 @@ void Transmitter::flush() {
   if (config_.from_others != nullptr) take_from_others();
   cut_pending();
   push_out();
+  frames_this_turn_ = 0;
 }
 
 void Transmitter::reap() {
@@ -315,6 +316,7 @@ void Transmitter::mark_offloads(rte_mbuf& head, const wire::TxFrame& frame, bool
 
 void Transmitter::append(rte_mbuf& head, uint64_t frames, uint64_t bytes) {
   out_[out_count_++] = &head;
+  ++frames_this_turn_;
   counters_.add(Counter::tx_frames, frames);
   counters_.add(Counter::tx_bytes, bytes);
 }

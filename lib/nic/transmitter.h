@@ -61,7 +61,8 @@ class Transmitter {
   Transmitter& operator=(const Transmitter&) = delete;
 
   [[nodiscard]] uint32_t room() const {
-    const bool keeps_up = !stalled_ && !current_ && pending_.empty();
+    const bool keeps_up =
+        !stalled_ && !current_ && pending_.empty() && frames_this_turn_ < frames_per_turn_max;
     return keeps_up ? pending_trains_max : 0;
   }
   void send(const wire::TxFrame& frame);
@@ -137,6 +138,7 @@ class Transmitter {
   uint32_t prepared_ = 0;  // of out_, from the front: tx_prepare has seen them
   bool stalled_ = false;   // the device took less than it was offered, last time
   bool offers_ = false;    // something was offered to the device since the last reap()
+  uint32_t frames_this_turn_ = 0;
   uint32_t idle_reaps_ = 0;
 };
 

@@ -70,6 +70,16 @@ TEST(PlanPairs, EveryQueueOfAnXdpInterfaceNeedsASocket) {
   EXPECT_EQ(plan_pairs(xdp, {.workers = 4, .interface_queues = 1}), 1);
 }
 
+TEST(ExpectedPools, KnowsTheUmemAndTheSlots) {
+  const PortSpec none = parse_port_spec("af_xdp:nothere", 0).value();
+  const PoolNeeds xdp = expected_pools(none, profile_of("af_xdp"), {});
+  EXPECT_TRUE(xdp.sends_from_rx_pool);
+  EXPECT_FALSE(xdp.chained_mbufs);
+  EXPECT_EQ(xdp.queue_pairs, 1u);
+  EXPECT_EQ(expected_pools(none, profile_of("af_packet"), 9000).frame_bytes_min, 16384u);
+  EXPECT_EQ(expected_pools(none, profile_of("tap"), {}).mtu, 1500);
+}
+
 TEST(DeriveMac, IsLocalUnicastStableAndOfTheName) {
   const MacAddress mac = derive_mac("sluice0");
   EXPECT_EQ(mac[0] & 0x03, 0x02);
