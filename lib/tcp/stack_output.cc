@@ -127,13 +127,12 @@ Stack::Plan Stack::plan_fresh(Connection& c, Sender& sender) {
     return {};
   }
   const uint32_t bytes = round_down(limit, c.mss);
-  const uint32_t goal = std::min(round_down(c.congestion.cwnd() / train_window_divisor, c.mss),
-                                 config_.train_max_bytes - c.mss);
+  const uint32_t whole = std::min(c.congestion.cwnd(), c.snd_wnd);
+  const uint32_t goal =
+      std::min(round_down(whole / train_window_divisor, c.mss), config_.train_max_bytes - c.mss);
   const bool undisturbed =  // no duplicate ACKs, nothing SACKed, nothing lost
       sender.recovery.mode() == RecoveryMode::open && room + c.in_flight <= c.congestion.cwnd();
-  if (undisturbed && bytes < goal && bytes == round_down(room, c.mss) && c.in_flight > bytes) {
-    return {};
-  }
+  if (undisturbed && bytes < goal && c.in_flight > bytes) return {};
   return {.kind = Plan::Kind::fresh, .range = {nxt, nxt + bytes}};
 }
 
