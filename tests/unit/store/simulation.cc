@@ -42,7 +42,7 @@ Simulation::Simulation(const SimulationOptions& options)
     }
   };
   for (uint32_t i = 0; i < config_.workers; ++i) {
-    workers_.emplace_back(i, random_.next(), *pins_[i], arena_);
+    workers_.emplace_back(random_.next(), *pins_[i], arena_);
     workers_[i].lookups_max = config_.lookups_max + 2;  // beyond: busy
     workers_[i].needs_max = config_.needs_max + 2;      // beyond: refused
   }

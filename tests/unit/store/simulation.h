@@ -16,9 +16,8 @@ namespace sluice::store {
 /// One worker that follows content/message.h, and checks that the Store does.
 class FakeWorker {
  public:
-  FakeWorker(uint32_t number, uint64_t seed, content::ChunkPins& pins,
-             const content::ArenaView& arena)
-      : number_(number), random_(seed), pins_(pins), arena_(arena) {}
+  FakeWorker(uint64_t seed, content::ChunkPins& pins, const content::ArenaView& arena)
+      : random_(seed), pins_(pins), arena_(arena) {}
 
   struct Piece {
     content::Extent extent;
@@ -53,7 +52,6 @@ class FakeWorker {
   std::vector<Stamp> stamps(const content::Extent& extent) const;
   void unlease(const PieceKey& key, Piece& piece);
 
-  uint32_t number_;
   Prng random_;
   content::ChunkPins& pins_;
   content::ArenaView arena_;
