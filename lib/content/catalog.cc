@@ -392,7 +392,7 @@ void Catalog::send(const ToStore& message) {
   ASSERT(sent);
 }
 
-void Catalog::handle(Instant now, const PieceReady& message) {
+void Catalog::handle(Instant, const PieceReady& message) {
   const uint32_t entry = find_piece(message.object, message.piece);
   if (entry == none || pieces_[entry].state != PieceState::requested) return;
   Piece& piece = pieces_[entry];
@@ -402,7 +402,7 @@ void Catalog::handle(Instant now, const PieceReady& message) {
   List in_chunk{chunk_pieces_[message.extent.chunk.value()], none};
   push_front(pieces_, in_chunk, entry, &Piece::in_chunk);
   chunk_pieces_[message.extent.chunk.value()] = in_chunk.first;
-  pins_.touch(message.extent.chunk, tick_ms(now));
+  // Not a use yet: the Store tells what was read ahead in vain by the chunk's last use.
   wake_all(piece, false);
 }
 

@@ -94,6 +94,8 @@ Result<void> UringDisk::set_up() {
   if ((params.features & IORING_FEAT_EXT_ARG) == 0 || !has_operations(ring_)) {
     return fail("this kernel's io_uring is too old");
   }
+  // The end of a close need not wake the thread.
+  if ((params.features & IORING_FEAT_CQE_SKIP) != 0) skip_success_ = IOSQE_CQE_SKIP_SUCCESS;
   register_content();
   description_ = std::string("io_uring, ") + (bytes_per_buffer_ > 0 ? "registered" : "plain") +
                  " memory, " + (options_.use_direct ? "direct" : "buffered") + " reads";
@@ -210,7 +212,7 @@ void UringDisk::start_close(int descriptor) {
   // By a worker thread of the kernel: the last close of a deleted file frees its blocks.
   io_uring_sqe* at = entry();
   io_uring_prep_close(at, descriptor);
-  io_uring_sqe_set_flags(at, IOSQE_ASYNC);
+  io_uring_sqe_set_flags(at, IOSQE_ASYNC | skip_success_);
   at->user_data = data_close;
 }
 

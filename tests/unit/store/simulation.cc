@@ -61,7 +61,9 @@ Simulation::Simulation(const SimulationOptions& options)
 }
 
 void Simulation::change_world() {
-  const std::string& path = paths_[random_.below(paths_.size())];
+  // Often the same file again, within one tick of the time stamps.
+  if (random_.chance(1, 2)) changing_ = random_.below(paths_.size());
+  const std::string& path = paths_[changing_];
   switch (random_.below(6)) {
     case 0:
       disk_->create(path, random_.below(5 * chunk_bytes));

@@ -305,6 +305,7 @@ class Simulation {
   Instant now_ = Instant::from_ns(1'000'000'000'000);
   bool resting_ = false;
   bool watched_ = false;
+  size_t changing_ = 0;  // the file that changed last
 };
 
 }  // namespace sluice::store
