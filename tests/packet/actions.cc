@@ -13,6 +13,8 @@ namespace sluice::packet {
 //   read all | read N               with `config consume manual`
 //   close, abort
 //   pieces ready                    with `config pieces none`
+//   path lost, path found           the next hop
+//   refuse                          new connections are not accepted any more
 //   icmp mtu M seq S                a router's "too big", quoting our segment at S
 //   peer port P to L                from here on another peer, to our port L
 //   restart peer N                  the same peer again, its initial number N further on
@@ -39,6 +41,10 @@ void Player::act(const std::vector<std::string>& words) {
     bench_.stack.abort(bench_.now, connection);
   } else if (verb == "pieces") {
     bench_.give_pieces();
+  } else if (verb == "path") {
+    words[1] == "lost" ? bench_.lose_path() : bench_.find_path();
+  } else if (verb == "refuse") {
+    bench_.stack.set_accepting(false);
   } else if (verb == "icmp") {
     act_icmp(words);
   } else if (verb == "peer" || verb == "restart") {

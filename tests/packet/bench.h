@@ -118,6 +118,13 @@ class Bench {
     if (!(stop_when_sent && !sent.empty())) now = std::max(now, until);
   }
 
+  // While the next hop is unknown, connections are parked as the engine would.
+  void lose_path() { path_lost_ = true; }
+  void find_path() {
+    path_lost_ = false;
+    stack.unpark_all();
+  }
+
   void hold_pieces() { pieces_held_ = true; }
   void give_pieces() {
     pieces_held_ = false;
@@ -127,6 +134,7 @@ class Bench {
   /// Ends every connection and looks for what was left behind. Returns: what leaked, or nullptr.
   [[nodiscard]] const char* tear_down() {
     pieces_held_ = false;
+    if (path_lost_) find_path();
     for (uint32_t i = 0; i < stack.connections_max(); ++i) {
       const tcp::ConnectionIndex connection(i);
       if (stack.is_open(connection)) stack.abort(now, connection);
@@ -218,6 +226,7 @@ class Bench {
   }
 
   void poll(tcp::ConnectionIndex connection) {
+    if (path_lost_) return stack.park(connection);
     switch (stack.poll_segment(now, connection, segment_)) {
       case tcp::Poll::segment:
         return record(stack.flow(connection));
@@ -261,6 +270,7 @@ class Bench {
 
   tcp::SegmentOut segment_{};
   bool pieces_held_ = false;
+  bool path_lost_ = false;
   bool catalog_busy_ = false;
   bool events_busy_ = false;
 };

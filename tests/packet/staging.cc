@@ -1,6 +1,6 @@
 // What a script's `config` lines ask for.
 
-#include <cstdlib>
+#include <utility>
 
 #include "player.h"
 #include "words.h"
@@ -8,41 +8,52 @@
 namespace sluice::packet {
 namespace {
 
+constexpr std::pair<const char*, Duration tcp::Config::*> times[] = {
+    {"time_wait", &tcp::Config::time_wait},
+    {"fin_wait_2", &tcp::Config::fin_wait_2},
+    {"user_timeout", &tcp::Config::user_timeout},
+    {"keep_alive_after", &tcp::Config::keep_alive_after},
+    {"keep_alive_interval", &tcp::Config::keep_alive_interval},
+};
+constexpr std::pair<const char*, uint32_t tcp::Config::*> counts[] = {
+    {"max_connections", &tcp::Config::max_connections},
+    {"max_half_open", &tcp::Config::max_half_open},
+    {"time_wait_max", &tcp::Config::time_wait_max},
+    {"receive_buffers", &tcp::Config::receive_buffers},
+    {"send_queues", &tcp::Config::send_queues},
+    {"scoreboards", &tcp::Config::scoreboards},
+};
+
 bool set_one(const std::vector<std::string>& words, Staging& out) {
-  const std::string& name = words[0];
-  tcp::Config& config = out.config;
+  const std::string name = words[0];
   if (name == "ipv6") return out.ipv6 = true;
-  if (words.size() < 2) return false;
+  if (words.size() != 2) return false;
   const std::string& value = words[1];
-  if (name == "consume") return out.consume_manually = value == "manual";
-  if (name == "pieces") return out.hold_pieces = value == "none";
-  if (name == "keep_alive") {  // idle I interval V probes N
-    if (words.size() != 7) return false;
-    config.keep_alive_after = seconds(words[2]);
-    config.keep_alive_interval = seconds(words[4]);
-    config.keep_alive_probes = static_cast<uint8_t>(number(words[6]));
-  } else if (name == "mtu")
-    config.mtu = static_cast<uint16_t>(number(value));
-  else if (name == "time_wait")
-    config.time_wait = seconds(value);
-  else if (name == "time_wait_max")
-    config.time_wait_max = number(value);
-  else if (name == "fin_wait_2")
-    config.fin_wait_2 = seconds(value);
-  else if (name == "user_timeout")
-    config.user_timeout = seconds(value);
-  else if (name == "max_half_open")
-    config.max_half_open = number(value);
-  else if (name == "receive_buffers")
-    config.receive_buffers = number(value);
-  else if (name == "syn_ack_retries")
-    config.syn_ack_retries = static_cast<uint8_t>(number(value));
-  else if (name == "congestion") {
-    config.congestion =
-        value == "new_reno" ? tcp::CongestionAlgorithm::new_reno : tcp::CongestionAlgorithm::cubic;
-  } else
-    return false;
-  return true;
+  for (const auto& [known, member] : times) {
+    if (name != known) continue;
+    out.config.*member = seconds(value);
+    return true;
+  }
+  for (const auto& [known, member] : counts) {
+    if (name != known) continue;
+    out.config.*member = number(value);
+    return true;
+  }
+  if (name == "consume" && value == "manual") return out.consume_manually = true;
+  if (name == "pieces" && value == "none") return out.hold_pieces = true;
+  if (name == "congestion" && value == "new_reno") {
+    out.config.congestion = tcp::CongestionAlgorithm::new_reno;
+    return true;
+  }
+  if (name == "mtu") {
+    out.config.mtu = static_cast<uint16_t>(number(value));
+    return true;
+  }
+  if (name == "keep_alive_probes") {
+    out.config.keep_alive_probes = static_cast<uint8_t>(number(value));
+    return true;
+  }
+  return false;
 }
 
 }  // namespace
