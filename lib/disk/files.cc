@@ -1,6 +1,7 @@
 #include "disk/files.h"
 
 #include <linux/magic.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -53,6 +54,14 @@ Result<Files> Files::open_root(const std::string& root, uint32_t max_open_files)
   Files files;
   files.root_ = open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (files.root_ < 0) return fail("cannot open the directory " + root + ": " + strerror(errno));
+  open_how how = how_directory();
+  const auto beneath = static_cast<int>(syscall(SYS_openat2, files.root_, ".", &how, sizeof how));
+  if (beneath < 0) {
+    return fail(std::string("the kernel does not let us resolve paths beneath the root (openat2, "
+                            "Linux 5.6; a seccomp filter may forbid it): ") +
+                strerror(errno));
+  }
+  close(beneath);
   struct statfs about;
   if (fstatfs(files.root_, &about) == 0) {
     files.is_local_ = !is_remote(static_cast<uint32_t>(about.f_type));
