@@ -4,6 +4,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 
 #include "disk/files.h"
@@ -63,7 +64,9 @@ bool Watches::add(std::string_view directory) {
   // By way of the descriptor: the very directory that the kernel found beneath the root.
   const std::string link = "/proc/self/fd/" + std::to_string(opened);
   const int watch = inotify_add_watch(inotify_, link.c_str(), mask);
+  const bool is_limit = watch < 0 && errno == ENOSPC;  // fs.inotify.max_user_watches
   close(opened);
+  if (is_limit) max_ = static_cast<uint32_t>(by_path_.size());
   if (watch < 0) {
     counters_.add(Counter::store_watches_refused);
     return false;
