@@ -213,6 +213,7 @@ uint32_t Catalog::add_piece(ObjectId object, PieceNumber number) {
   piece.object = object;
   piece.number = number;
   piece.state = PieceState::requested;
+  ++requested_;
   uint32_t& bucket = piece_buckets_[piece_bucket(object, number)];
   piece.hash_next = bucket;
   bucket = entry;
@@ -233,20 +234,19 @@ void Catalog::remove_piece(uint32_t entry) {
     counters_.add(Counter::catalog_leases_revoked, piece.leases);
     for (; piece.leases > 0; --piece.leases) pins_.unlease(piece.extent.chunk);
   }
+  if (piece.state == PieceState::requested) --requested_;
   piece.state = PieceState::free;
   ++piece.generation;  // revokes every lease
   piece_pool_.give_back(entry);
 }
 
-void Catalog::request(ObjectId object, PieceNumber number, bool prefetch) {
+uint32_t Catalog::request(ObjectId object, PieceNumber number, bool prefetch) {
   const uint32_t entry = add_piece(object, number);
-  if (entry == none) {
-    ASSERT(prefetch);  // pieces_max > waiters_max, and each waiter waits for one
-    return;
-  }
+  if (entry == none) return none;
   pieces_[entry].prefetch = prefetch;
   counters_.add(prefetch ? Counter::catalog_pieces_prefetched : Counter::catalog_pieces_missed);
   send(NeedPiece{object, number, prefetch});
+  return entry;
 }
 
 void Catalog::read_ahead(const Object& object, PieceNumber from, uint64_t end_bytes) {
@@ -254,8 +254,8 @@ void Catalog::read_ahead(const Object& object, PieceNumber from, uint64_t end_by
   for (uint32_t ahead = 1; ahead <= limits_.readahead_pieces; ++ahead) {
     const PieceNumber number = from + ahead;
     if (uint64_t{number} * limits_.chunk_bytes >= end_bytes) return;
-    if (piece_pool_.available() <= limits_.waiters_max && ready_pieces_.last == none) return;
-    if (find_piece(object.info.id, number) == none) request(object.info.id, number, true);
+    if (requested_ + limits_.waiters_max + 1 >= limits_.pieces_max) return;
+    if (find_piece(object.info.id, number) == none) (void)request(object.info.id, number, true);
   }
 }
 
@@ -315,19 +315,18 @@ void Catalog::wait(ObjectHandle handle, uint64_t offset_bytes, uint32_t waiter_n
   cancel_wait(waiter_number);
 
   uint32_t entry = find_piece(object.info.id, number);
-  const bool settled = object.gone || (entry != none && pieces_[entry].state == PieceState::ready);
-  if (settled) {
+  const auto tell_now = [&](bool failed) {
     if (!waiter.woken) {
       waiter.woken = true;
       ASSERT(woken_.push(waiter_number));
     }
-    waiter.failed = object.gone;
-    return;
-  }
-  if (entry == none) {
-    request(object.info.id, number, false);
-    entry = find_piece(object.info.id, number);
-  }
+    waiter.failed = failed;
+  };
+  if (object.gone) return tell_now(true);
+  if (entry != none && pieces_[entry].state == PieceState::ready) return tell_now(false);
+  if (entry == none) entry = request(object.info.id, number, false);
+  // Every entry is asked for already, by those who went away meanwhile: this response is cut.
+  if (entry == none) return tell_now(true);
   Piece& piece = pieces_[entry];
   waiter.piece = entry;
   waiter.link = {none, piece.last_waiter};
@@ -397,6 +396,7 @@ void Catalog::handle(Instant, const PieceReady& message) {
   if (entry == none || pieces_[entry].state != PieceState::requested) return;
   Piece& piece = pieces_[entry];
   piece.state = PieceState::ready;
+  --requested_;
   piece.extent = message.extent;
   push_front(pieces_, ready_pieces_, entry, &Piece::recency);
   List in_chunk{chunk_pieces_[message.extent.chunk.value()], none};
@@ -424,7 +424,6 @@ void Catalog::handle(Instant, const PieceFailed& message) {
     if (!object_pool_.is_taken(i) || objects_[i].info.id != message.object) continue;
     objects_[i].gone = true;
     unlink_path(i);
-    break;
   }
 }
 

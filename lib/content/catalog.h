@@ -166,7 +166,7 @@ class Catalog {
   [[nodiscard]] uint32_t find_piece(ObjectId object, PieceNumber number) const;
   [[nodiscard]] uint32_t add_piece(ObjectId object, PieceNumber number);
   void remove_piece(uint32_t entry);
-  void request(ObjectId object, PieceNumber number, bool prefetch);
+  [[nodiscard]] uint32_t request(ObjectId object, PieceNumber number, bool prefetch);
   void read_ahead(const Object& object, PieceNumber from, uint64_t end_bytes);
   void wake_all(Piece& piece, bool failed);
   void send(const ToStore& message);
@@ -189,6 +189,7 @@ class Catalog {
   uint32_t piece_bucket_mask_;
   FixedArray<uint32_t> chunk_pieces_;  // first piece in each chunk
   List ready_pieces_;
+  uint32_t requested_ = 0;  // entries whose answer is still to come
 
   struct Waiter {
     uint32_t piece = none;

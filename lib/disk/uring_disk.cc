@@ -222,6 +222,7 @@ void UringDisk::start_read(uint32_t number) {
       uint64_t{request.extent.chunk.value()} * options_.chunk_bytes + request.extent.offset_bytes;
   ASSERT(start + direct_length(request.extent.length_bytes) <= options_.content.size());
   const bool direct = files_.is_direct(request.file);
+  operations_[number].direct = direct;
   if (!direct) counters_.add(Counter::store_reads_buffered);
   const uint32_t length =
       direct ? direct_length(request.extent.length_bytes) : request.extent.length_bytes;
@@ -315,7 +316,8 @@ void UringDisk::handle_read(uint32_t number, int result) {
     start_read(number);
     return;
   }
-  if (result == -EINVAL && files_.is_direct(request.file)) {
+  // Another read of the same file may have found out first.
+  if (result == -EINVAL && operation.direct) {
     files_.make_buffered(request.file);
     start_read(number);
     return;

@@ -39,6 +39,7 @@ class UringDisk final : public Disk {
     struct statx found {};
     int descriptor = -1;       // open: what was opened
     bool looking = false;      // its stat is in the ring
+    bool direct = false;       // read: with O_DIRECT
     bool watched_now = false;  // open: done again because its directory was not watched before
     store::IoCompletion done;
     std::array<char, store::path_bytes_max + 1> path;

@@ -165,14 +165,16 @@ bool Engine::poll_frame(Instant now, wire::TxFrame& out) {
   out.clear();
   if (inet_.poll_frame(now, out)) return true;
   if (inet_.take_path_changes()) tcp_.unpark_all();
-  if (poll_reply(now, out)) return true;
+  // A flood of strays must not take every turn from the connections.
+  replied_ = !replied_ && poll_reply(now, out);
+  if (replied_) return true;
   // Bounded: whoever cannot send leaves the stack's list of senders.
   for (auto connection = tcp_.next_sender(now); !connection.is_none();
        connection = tcp_.next_sender(now)) {
     if (poll_connection(now, connection, out)) return true;
   }
   // The question for a link address that one of them has just raised leaves in this turn.
-  return inet_.poll_frame(now, out);
+  return poll_reply(now, out) || inet_.poll_frame(now, out);
 }
 
 bool Engine::poll_message(content::ToStore& out) {

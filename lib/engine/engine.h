@@ -103,6 +103,7 @@ class Engine {
   tcp::Stack tcp_;
   Sessions sessions_;
   tcp::SegmentOut segment_;  // scratch
+  bool replied_ = false;     // the last frame was a reply without a connection
 };
 
 }  // namespace sluice::engine

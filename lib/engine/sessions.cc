@@ -36,7 +36,8 @@ Sessions::Sessions(const SessionConfig& config, uint32_t connections_max, tcp::S
       sessions_(connections_max),
       timers_(connections_max),
       lookups_(config.lookups_max, connections_max),
-      slot_queue_(connections_max) {}
+      slot_queue_(connections_max),
+      slots_reserved_(slots.available() / 2) {}
 
 // Life
 // ----------------------------------------------------------------------------------------------
@@ -104,7 +105,7 @@ void Sessions::handle_answer(Instant now, const LookupAnswer& message) {
   const Answer answer{asked.key, message.status};
   if (message.status == LookupStatus::found) {
     (void)catalog_.insert(now, asked.key, message.info, config_.media_types->of(asked.path));
-  } else {
+  } else if (message.status != LookupStatus::busy && message.status != LookupStatus::io_error) {
     catalog_.forget_path(asked.key);
   }
   // Bounded: each turn answers at least one buffered request.
@@ -189,7 +190,7 @@ void Sessions::finish(Instant now, ConnectionIndex connection) {
 // ------------------------------------------------------------------------------------------
 
 void Sessions::run(Instant now, ConnectionIndex connection, Bytes readable, const Answer* answer) {
-  const Session& session = sessions_[connection.value()];
+  Session& session = sessions_[connection.value()];
   size_t consumed = run_requests(now, connection, as_text(readable), answer);
   if (session.state == State::reading && session.peer_closed &&
       (session.partial || consumed == readable.size())) {
@@ -197,6 +198,9 @@ void Sessions::run(Instant now, ConnectionIndex connection, Bytes readable, cons
   }
   if (session.state == State::lingering) consumed = readable.size();
   tcp_.consume(connection, static_cast<uint32_t>(consumed));
+  // No buffer was free to keep the rest: the client sends it again, and it is parsed from its
+  // start.
+  if (tcp_.readable(connection).size() < readable.size() - consumed) session.progress = {};
 }
 
 // Returns how many bytes are done with.
@@ -220,6 +224,9 @@ size_t Sessions::run_requests(Instant now, ConnectionIndex connection, std::stri
     if (rest.empty()) break;
     // Its send queue is full, or the stack's are all taken: `acknowledged` will tell.
     if (tcp_.spans_free(connection) < spans_per_response) break;
+    // The last slots are for connections that have nothing under way: pipelining, or refusing to
+    // read, must not take everybody's.
+    if (slots_.available() <= slots_reserved_ && tcp_.bytes_unacknowledged(connection) > 0) break;
 
     http::Request request;
     const http::ParseResult parsed = http::parse_request(rest, session.progress, request);

@@ -131,6 +131,7 @@ class Sessions {
   timer::TimerWheel timers_;
   Lookups lookups_;
   BoundedQueue<uint32_t> slot_queue_;
+  uint32_t slots_reserved_;  // head slots that only a first response under way may take
   http::DateCache date_;
   bool draining_ = false;
 };

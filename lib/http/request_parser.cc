@@ -399,6 +399,8 @@ stats::Counter counter_of(Rejection rejection) {
 }
 
 ParseResult parse_request(std::string_view bytes, ParseProgress& progress, Request& out) {
+  if (progress.scanned > bytes.size())
+    progress = {};  // fewer bytes than before: another run of them
   const bool was_cut = progress.line_start > 0;
   out = Request{};
   const ParseResult result = parse_lines(bytes, progress, out);

@@ -20,6 +20,9 @@ inline constexpr uint32_t payload_tag_bytes = 64;
 /// driver that never refuses (it sends within tx_burst) would else keep the worker from receiving.
 /// 256 frames are 0.2 to 0.4 ms on the software ports.
 inline constexpr uint32_t frames_per_turn_max = 256;
+/// One mbuf of a umem, all included: a page, which is also the most that the kernel takes.
+inline constexpr uint32_t umem_object_bytes = 4096;
+inline constexpr uint32_t umem_mtu_max = 3'584;
 /// Frames described but not cut yet, per worker.
 inline constexpr uint32_t pending_trains_max = 32;
 /// Mbufs chained into one frame at most, the header's included.

@@ -2,8 +2,11 @@
 
 #include <rte_errno.h>
 #include <rte_mbuf.h>
+#include <rte_mbuf_pool_ops.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <vector>
 
 namespace sluice::nic {
 namespace {
@@ -44,6 +47,22 @@ extern "C" void prepare_payload_mbuf(rte_mempool* /*pool*/, void* /*argument*/, 
   tag.chunk = content::ChunkIndex::none();
 }
 
+// The pool's memory may begin in the middle of a page, and its objects then end one page later than
+// the driver thinks: what lies there stays out of circulation.
+void withhold_beyond_umem(rte_mempool& pool) {
+  const rte_mempool_memhdr* memory = STAILQ_FIRST(&pool.mem_list);
+  const auto* end =
+      static_cast<const std::byte*>(memory->addr) + size_t{pool.populated_size} * umem_object_bytes;
+  std::vector<void*> good;
+  void* object = nullptr;
+  while (rte_mempool_get(&pool, &object) == 0) {
+    const auto* after =
+        static_cast<const std::byte*>(object) - pool.header_size + umem_object_bytes;
+    if (after <= end) good.push_back(object);
+  }
+  for (void* kept : good) rte_mempool_put(&pool, kept);
+}
+
 }  // namespace
 
 Result<MempoolHandle> make_data_pool(const PoolShape& shape) {
@@ -51,6 +70,39 @@ Result<MempoolHandle> make_data_pool(const PoolShape& shape) {
                                              0, static_cast<uint16_t>(shape.data_bytes),
                                              socket_of(shape.numa_node)));
   if (!pool) return fail(no_pool(shape));
+  return pool;
+}
+
+Result<MempoolHandle> make_umem_pool(const PoolShape& shape) {
+  constexpr unsigned flags = RTE_MEMPOOL_F_NO_SPREAD;
+  uint32_t element = umem_object_bytes;
+  while (rte_mempool_calc_obj_size(element, flags, nullptr) > umem_object_bytes) {
+    element -= RTE_MEMPOOL_ALIGN;
+  }
+  const auto data_bytes = element - static_cast<uint32_t>(sizeof(rte_mbuf));
+  if (shape.data_bytes > data_bytes) {
+    return fail("frames of " + std::to_string(shape.data_bytes - RTE_PKTMBUF_HEADROOM) +
+                " bytes do not fit into a page of the umem: set an MTU of at most " +
+                std::to_string(umem_mtu_max));
+  }
+  MempoolHandle pool(rte_mempool_create_empty(
+      shape.name.c_str(), shape.mbufs, element, cache_of(shape.mbufs),
+      sizeof(rte_pktmbuf_pool_private), socket_of(shape.numa_node), flags));
+  if (!pool) return fail(no_pool(shape));
+  rte_pktmbuf_pool_private layout{};
+  layout.mbuf_data_room_size = static_cast<uint16_t>(data_bytes);
+  if (const int code = rte_mempool_set_ops_byname(pool.get(), rte_mbuf_best_mempool_ops(), nullptr);
+      code != 0) {
+    rte_errno = -code;
+    return fail(no_pool(shape));
+  }
+  rte_pktmbuf_pool_init(pool.get(), &layout);
+  if (const int populated = rte_mempool_populate_default(pool.get()); populated < 0) {
+    rte_errno = -populated;
+    return fail(no_pool(shape));
+  }
+  rte_mempool_obj_iter(pool.get(), rte_pktmbuf_init, nullptr);
+  withhold_beyond_umem(*pool);
   return pool;
 }
 

@@ -33,6 +33,13 @@ struct PoolShape {
 /// Mbufs with a data room of their own: received frames, headers, copied frames.
 [[nodiscard]] Result<MempoolHandle> make_data_pool(const PoolShape& shape);
 
+/// As make_data_pool(), for the AF_XDP driver, which registers `mbufs` times the size of an object
+/// from the first one on as the umem, whatever gaps the pool has between objects: frames behind
+/// that are lost one by one (tx_invalid_descs), and with them their mbufs. So every object takes
+/// exactly one page, and none is padded to spread over memory channels. Errors: a data room that
+/// does not fit into a page.
+[[nodiscard]] Result<MempoolHandle> make_umem_pool(const PoolShape& shape);
+
 /// Mbufs without data room, to be attached to the arena; each carries its own shared info. Their
 /// tags' home is set when they are attached.
 [[nodiscard]] Result<MempoolHandle> make_payload_pool(const PoolShape& shape);

@@ -43,6 +43,8 @@ PoolPlan plan_pools(const PoolNeeds& needs) {
   const uint32_t in_hand = 2 * burst_max;
   plan.rx_mbufs = needs.rx_descriptors + rings + caches + in_hand;
   if (needs.sends_from_rx_pool) {
+    // nic/mbuf_pools.h, make_umem_pool(): a page each.
+    plan.object_bytes_min = umem_object_bytes;
     plan.rx_mbufs += umem_fill_mbufs + needs.tx_descriptors + rings + caches + in_hand;
   } else {
     plan.header_mbufs = needs.tx_descriptors + rings + caches + in_hand;
@@ -53,7 +55,9 @@ PoolPlan plan_pools(const PoolNeeds& needs) {
 
   const uint64_t header_data = needs.chained_mbufs ? header_data_bytes : plan.rx_data_bytes;
   const uint64_t per_pair =
-      uint64_t{plan.rx_mbufs} * (mbuf_bytes + object_overhead_bytes + plan.rx_data_bytes);
+      uint64_t{plan.rx_mbufs} *
+      std::max<uint64_t>(plan.object_bytes_min,
+                         mbuf_bytes + object_overhead_bytes + plan.rx_data_bytes);
   const uint64_t per_worker =
       uint64_t{plan.header_mbufs} * (mbuf_bytes + object_overhead_bytes + header_data) +
       uint64_t{plan.payload_mbufs} * (mbuf_bytes + object_overhead_bytes + payload_tag_bytes) +

@@ -18,11 +18,12 @@ struct PoolNeeds {
 };
 
 struct PoolPlan {
-  uint32_t rx_mbufs = 0;       // per queue pair
-  uint32_t rx_data_bytes = 0;  // data room of each, head room included
-  uint32_t header_mbufs = 0;   // per worker
-  uint32_t payload_mbufs = 0;  // per worker
-  uint64_t total_bytes = 0;    // all pools and rings of the port
+  uint32_t rx_mbufs = 0;          // per queue pair
+  uint32_t rx_data_bytes = 0;     // data room of each, head room included
+  uint32_t object_bytes_min = 0;  // what one takes at least, all included
+  uint32_t header_mbufs = 0;      // per worker
+  uint32_t payload_mbufs = 0;     // per worker
+  uint64_t total_bytes = 0;       // all pools and rings of the port
 };
 
 [[nodiscard]] PoolPlan plan_pools(const PoolNeeds& needs);

@@ -195,8 +195,9 @@ Result<void> Port::Impl::make_memory() {
   const int node = facts.numa_node;
   Result<void> done;
   for (uint32_t i = 0; done && i < std::max(facts.rx_queues, facts.tx_queues); ++i) {
-    done = add_pool(rx_pools_,
-                    make_data_pool({name("rx", i), pools.rx_mbufs, pools.rx_data_bytes, node}));
+    const PoolShape shape{name("rx", i), pools.rx_mbufs, pools.rx_data_bytes, node};
+    done = add_pool(rx_pools_, plan_.profile.sends_from_rx_pool ? make_umem_pool(shape)
+                                                                : make_data_pool(shape));
     // The AF_XDP driver takes the first chunk of the pool's memory for the whole of it.
     if (done && plan_.profile.sends_from_rx_pool && rx_pools_.back()->nb_mem_chunks != 1) {
       done = fail(

@@ -111,7 +111,7 @@ ChunkTable::Usage ChunkTable::usage(uint32_t index) const {
 bool ChunkTable::qualifies(const Chunk& chunk, const Usage& usage, int32_t age_ms,
                            Appetite appetite) {
   if (usage.leases > 0) {
-    return appetite == Appetite::force && age_ms > leased_idle_ms;
+    return (appetite == Appetite::force && age_ms > leased_idle_ms) || appetite == Appetite::must;
   }
   if (chunk.unwanted || usage.used || age_ms > unused_ms) return true;
   if (appetite == Appetite::spare) return false;
@@ -133,7 +133,7 @@ ChunkIndex ChunkTable::choose_victim(Instant now, Appetite appetite) {
     const bool moved_on = later_by_ms(now_used.last_ms, chunk.stamp_ms) > 0;
     if (chunk.fills == 0 && qualifies(chunk, now_used, age_ms, appetite)) {
       // By force, the longest unused of those seen; otherwise the first that was not used lately.
-      if (appetite != Appetite::force && (!moved_on || chunk.unwanted)) return ChunkIndex(index);
+      if (appetite < Appetite::force && (!moved_on || chunk.unwanted)) return ChunkIndex(index);
       if (age_ms > oldest_age_ms) {
         oldest = index;
         oldest_age_ms = age_ms;

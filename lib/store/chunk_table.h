@@ -9,7 +9,8 @@
 //
 // Choice of a victim: chunks stand in a list by the last use that was known when they were put
 // there; a chunk found to be used since goes to the end again (as CLOCK, but with the true times,
-// which the workers write into ChunkPins). Leased chunks are taken only by force.
+// which the workers write into ChunkPins). Leased chunks are taken only by force,
+// or when somebody waits too long: slow readers must not keep everybody else from the disk.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +30,7 @@ enum class Appetite : uint8_t {
   spare,   // for read-ahead and for the reserve: chunks used and done with, or long unused
   demand,  // somebody waits: also chunks that were read ahead and not used yet
   force,   // nothing else is left: also leased chunks that were not used for leased_idle_ms
+  must,    // somebody waits too long: any leased chunk that was used for first_use_ms
 };
 
 class ChunkTable {

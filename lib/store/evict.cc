@@ -14,6 +14,9 @@ namespace {
 // A search that found no chunk to take back is not repeated sooner. When somebody waits, this is
 // how long a chunk whose last lease was dropped may go unnoticed.
 constexpr Duration search_every = 500_us;
+// A demand that has waited so long takes chunks that are in use: one in each such interval.
+constexpr Duration starving_after = 200_ms;
+constexpr Duration starving_every = 10_ms;
 
 }  // namespace
 
@@ -47,7 +50,9 @@ void Store::make_room(Instant now) {
     assign_chunks(now);
     take_back(now);
   } while (!chunk_queue_.empty() && chunks_.count(ChunkState::free) > 0);
-  room_retry_at_ = chunk_queue_.empty() ? Instant::never() : demand_search_after_;
+  // Retired and completions come here by themselves: only a search that found nothing is repeated.
+  const bool search_due = !chunk_queue_.empty() && demand_search_after_ > now;
+  room_retry_at_ = search_due ? demand_search_after_ : Instant::never();
 }
 
 // In the order in which they came.
@@ -79,9 +84,21 @@ void Store::take_back(Instant now) {
       decline_read_ahead();
       victim = chunks_.choose_victim(now, Appetite::force);
     }
-    if (victim.is_none()) demand_search_after_ = now + search_every;
+    if (!victim.is_none()) {
+      starving_since_ = Instant::never();
+      evict(victim);
+      continue;
+    }
+    // Every chunk is leased and in use. For a while that is as it should be; then chunks are taken
+    // one by one, slowly enough that those in the middle of one get on with it.
+    demand_search_after_ = now + search_every;
+    starving_since_ = std::min(starving_since_, now);
+    if (now - starving_since_ < starving_after) break;
+    demand_search_after_ = now + starving_every;
+    victim = chunks_.choose_victim(now, Appetite::must);
     if (!victim.is_none()) evict(victim);
   }
+  if (demanded_in_queue_ == 0) starving_since_ = Instant::never();
   if (room_coming() == 0 && demanded_in_queue_ == 0) decline_read_ahead();
 }
 

@@ -172,6 +172,7 @@ class Store {
   uint32_t reserve_chunks_ = 0;    // kept free, so that a fill can start at once
   Instant spare_search_after_;     // the last search for a victim found none: not again before
   Instant demand_search_after_;
+  Instant starving_since_ = Instant::never();  // demands wait and every chunk is in use
   Instant room_retry_at_ = Instant::never();
 
   std::vector<BoundedQueue<content::ToWorker>> outbox_;  // of each worker
