@@ -465,5 +465,16 @@ TEST(RequestParser, EachRejectionHasItsStatus) {
   EXPECT_EQ(counter_of(Rejection::method_malformed), stats::Counter::http_reject_method_malformed);
 }
 
+// TCP could not keep what was read, and the client sends less of it again.
+TEST(RequestParser, ProgressOfMoreBytesThanThereAreIsForgotten) {
+  ParseProgress progress;
+  Request request;
+  EXPECT_EQ(parse_request("GET / HTTP/1.1\r\nA: b", progress, request).state,
+            ParseState::incomplete);
+  EXPECT_EQ(parse_request("G", progress, request).state, ParseState::incomplete);
+  EXPECT_EQ(parse_request("GET / HTTP/1.1\r\nHost: s\r\n\r\n", progress, request).state,
+            ParseState::complete);
+}
+
 }  // namespace
 }  // namespace sluice::http

@@ -352,17 +352,37 @@ TEST_F(StoreTest, LeasedChunksStayUntilTheirReadersStall) {
   use(first);
   const content::ObjectInfo b = found("b");
   send(1, NeedPiece{b.id, 0});
-  for (int i = 0; i < 40; ++i) {  // the second is in use all the time
+  for (int i = 0; i < 15; ++i) {  // the second is in use all the time
     use(second);
     pass(10_ms);
   }
   EXPECT_TRUE(received[1].empty());
-  for (int i = 0; i < 20; ++i) {
+  for (int i = 0; i < 15; ++i) {
     use(second);
     pass(10_ms);
   }
   EXPECT_EQ(take<PieceReady>(1).extent.chunk, first.extent.chunk);
   EXPECT_EQ(counters.get(Counter::store_revocations), 1u);
+}
+
+// Readers that take a little now and then must not keep everybody else from the disk.
+TEST_F(StoreTest, WhoWaitsTooLongGetsAChunkThatIsInUse) {
+  config.chunk_count = 2;
+  create("a", 2 * chunk_bytes);
+  create("b", chunk_bytes);
+  const content::ObjectInfo a = found("a");
+  const PieceReady first = ready(a.id, 0);
+  const PieceReady second = ready(a.id, 1);
+  pins[0]->lease(first.extent.chunk);
+  pins[0]->lease(second.extent.chunk);
+  const content::ObjectInfo b = found("b");
+  send(1, NeedPiece{b.id, 0});
+  for (int i = 0; i < 30; ++i) {
+    use(first);
+    use(second);
+    pass(10_ms);
+  }
+  EXPECT_EQ(take<PieceReady>(1).object, b.id);
 }
 
 TEST_F(StoreTest, WaitersAreServedInTheOrderInWhichTheyCame) {
