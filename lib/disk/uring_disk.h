@@ -71,7 +71,7 @@ class UringDisk final : public Disk {
   io_uring ring_{};
   bool has_ring_ = false;
   bool enabled_ = false;
-  unsigned skip_success_ = 0;  // flag of a request whose success is not told
+  unsigned skip_success_ = 0;      // flag of a request whose success is not told
   uint64_t bytes_per_buffer_ = 0;  // registered; 0: none
   FixedArray<Operation> operations_;
   IndexPool free_;
