@@ -15,7 +15,7 @@ namespace {
 // how long a chunk whose last lease was dropped may go unnoticed.
 constexpr Duration search_every = 500_us;
 // A demand that has waited so long takes chunks that are in use: one in each such interval.
-constexpr Duration starving_after = 200_ms;
+constexpr Duration starving_after = 2_s;
 constexpr Duration starving_every = 10_ms;
 
 }  // namespace

@@ -352,12 +352,12 @@ TEST_F(StoreTest, LeasedChunksStayUntilTheirReadersStall) {
   use(first);
   const content::ObjectInfo b = found("b");
   send(1, NeedPiece{b.id, 0});
-  for (int i = 0; i < 15; ++i) {  // the second is in use all the time
+  for (int i = 0; i < 40; ++i) {  // the second is in use all the time
     use(second);
     pass(10_ms);
   }
   EXPECT_TRUE(received[1].empty());
-  for (int i = 0; i < 15; ++i) {
+  for (int i = 0; i < 20; ++i) {
     use(second);
     pass(10_ms);
   }
@@ -377,7 +377,7 @@ TEST_F(StoreTest, WhoWaitsTooLongGetsAChunkThatIsInUse) {
   pins[0]->lease(second.extent.chunk);
   const content::ObjectInfo b = found("b");
   send(1, NeedPiece{b.id, 0});
-  for (int i = 0; i < 30; ++i) {
+  for (int i = 0; i < 230; ++i) {
     use(first);
     use(second);
     pass(10_ms);
