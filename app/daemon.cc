@@ -78,7 +78,7 @@ Result<PortList> examine_ports(const control::ServeOptions& options) {
   for (const control::PortOptions& port : options.ports) {
     const Result<nic::PortSpec> spec =
         nic::parse_port_spec(port.spec, static_cast<uint32_t>(list.specs.size()));
-    if (!spec) return fail(spec.error().in("--port " + port.spec));
+    if (!spec) return fail(spec.error());
     const Result<nic::DriverProfile> profile = nic::find_profile(*directory, spec->profile);
     if (!profile) return fail(profile.error());
     if (port.addresses.size() > inet::addresses_max) {
@@ -155,7 +155,7 @@ Result<void> Daemon::open_ports(const std::vector<nic::PortSpec>& specs) {
     port.mac = asked.mac;
     port.drivers_directory = options_.drivers_directory;
     Result<std::unique_ptr<nic::Port>> opened = nic::Port::open(specs[i], port);
-    if (!opened) return fail(opened.error().in("port " + asked.spec));
+    if (!opened) return fail(opened.error());
     ports_.push_back(*std::move(opened));
     const nic::PortFacts& facts = ports_.back()->facts();
     for (const inet::Prefix& prefix : asked.addresses) {
@@ -248,7 +248,7 @@ Result<void> Daemon::start_ports() {
                       .lcore = eal_->lcore(worker)});
     }
     Result<void> started = ports_[port]->start(ends, {&region, 1});
-    if (!started) return fail(started.error().in("port " + options_.ports[port].spec));
+    if (!started) return fail(started.error());
   }
   return {};
 }

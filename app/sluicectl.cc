@@ -154,13 +154,13 @@ int run_connections(TelemetryClient& client, const Options& options) {
   return 0;
 }
 
-int run_drain(TelemetryClient& client, const Options& options) {
+int run_drain(TelemetryClient& client, const Options& options, const std::string& socket) {
   const Result<Json> answer = client.ask("/sluice/drain");
   if (!answer) return failed(answer.error());
   fmt::print("draining\n");
   std::fflush(stdout);
-  // The socket goes when the process does.
-  while (options.wait && client.ask("/sluice/info")) {
+  // Nobody listens any more when the process has ended.
+  while (options.wait && TelemetryClient::connect(socket, answer_timeout)) {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
   return 0;
@@ -238,7 +238,7 @@ int run(int argc, char** argv) {
   }
   if (stats->parsed()) return run_stats(*client, options);
   if (connections->parsed()) return run_connections(*client, options);
-  if (drain->parsed()) return run_drain(*client, options);
+  if (drain->parsed()) return run_drain(*client, options, *socket);
   if (raw->parsed()) return print_answer(client->ask(options.command, options.parameters), true);
   for (const Plain& each : plain) {
     if (each.app->parsed()) return print_answer(client->ask(each.command), options.json);

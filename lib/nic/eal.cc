@@ -28,14 +28,20 @@ KeptArguments& kept_arguments() {
   return kept;
 }
 
-/// CPUs this process may run on, as "0,1,5".
-std::string allowed_cpus() {
+/// CPUs for the main thread and those it starts, as "0,1,5": what the process may use, without the
+/// workers' own where others are left.
+std::string main_cpus(const std::vector<uint32_t>& worker_cores) {
   cpu_set_t set;
   CPU_ZERO(&set);
   if (sched_getaffinity(0, sizeof set, &set) != 0) return "0";
+  cpu_set_t others = set;
+  for (const uint32_t core : worker_cores) {
+    if (core < CPU_SETSIZE) CPU_CLR(core, &others);
+  }
+  if (CPU_COUNT(&others) == 0) others = set;
   std::string list;
   for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(static_cast<size_t>(cpu), &set)) continue;
+    if (!CPU_ISSET(static_cast<size_t>(cpu), &others)) continue;
     if (!list.empty()) list += ',';
     list += std::to_string(cpu);
   }
@@ -99,7 +105,7 @@ std::vector<std::string> eal_arguments(const EalOptions& options, bool with_huge
   arguments.push_back("--file-prefix=" + (options.instance.empty()
                                               ? "sluice-" + std::to_string(getpid())
                                               : options.instance));
-  std::string lcores = "--lcores=0@(" + allowed_cpus() + ")";
+  std::string lcores = "--lcores=0@(" + main_cpus(options.worker_cores) + ")";
   for (size_t i = 0; i < options.worker_cores.size(); ++i) {
     lcores += "," + std::to_string(i + 1) + "@" + std::to_string(options.worker_cores[i]);
   }
@@ -130,7 +136,7 @@ Result<Eal> Eal::start(const EalOptions& options) {
   for (const uint32_t core : options.worker_cores) {
     if (!is_allowed_cpu(core)) {
       return fail("core " + std::to_string(core) + " is not one of this process's CPUs (" +
-                  allowed_cpus() + ")");
+                  main_cpus({}) + ")");
     }
   }
   const auto with_hugepages = choose_hugepages(options);

@@ -1,8 +1,9 @@
 // Eal: DPDK's environment layer, started with arguments of our own making, ended with the object.
 //
-// One per process (DPDK keeps global state). The main thread floats over all CPUs of the process;
-// worker i runs on a thread of its own, pinned to the i-th core asked for. Telemetry is on: its
-// socket is <runtime_directory>/dpdk_telemetry.v2.
+// One per process (DPDK keeps global state). The main thread, and what it starts later, floats over
+// the process's CPUs that no worker has (over all, where none is left); worker i runs on a thread
+// of its own, pinned to the i-th core asked for. Telemetry is on: its socket is
+// <runtime_directory>/dpdk_telemetry.v2.
 #pragma once
 
 #include <cstdint>
