@@ -164,6 +164,11 @@ void Stack::handle_send_timer(uint32_t index) {
 
 void Stack::handle_syn_ack_timer(uint32_t index) {
   Connection& c = connections_[index];
+  if (c.parked && c.probes > 0) {
+    // Three seconds, and its link address is not known: a station that does not exist.
+    drop_half_open(ConnectionIndex(index));
+    return;
+  }
   if (c.probes >= config_.syn_ack_retries) {
     counters_.add(Counter::tcp_half_open_expired);
     end(index, CloseReason::none);
