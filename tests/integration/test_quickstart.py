@@ -65,10 +65,15 @@ def test_a_signal_takes_everything_away(environment, number, tmp_path):
         process = subprocess.Popen([ROOT / "scripts" / "quickstart"], env=environment, stdout=output,
                                    stderr=subprocess.STDOUT, start_new_session=True,
                                    preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
-    eventually(lambda: b"Ctrl-C" in log.read_bytes() or process.poll() is not None, seconds=60)
-    assert process.poll() is None, log.read_text()
-    process.send_signal(number)
-    assert process.wait(timeout=30) == 128 + number
+    try:
+        eventually(lambda: b"Ctrl-C" in log.read_bytes() or process.poll() is not None, seconds=150)
+        assert process.poll() is None, log.read_text()
+        process.send_signal(number)
+        assert process.wait(timeout=60) == 128 + number
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(timeout=60)
     assert left_overs() <= before
     assert pages() <= pages_before
 
@@ -80,7 +85,7 @@ def test_interrupted_while_it_starts(environment):
                                    stderr=subprocess.DEVNULL, start_new_session=True)
         time.sleep(delay)
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=30)
+        process.wait(timeout=60)
     assert left_overs() <= before
     assert pages() <= pages_before
 
