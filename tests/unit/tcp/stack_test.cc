@@ -35,7 +35,9 @@ struct Client {
 };
 
 Received deliver(Bench& bench, const Client& client, uint8_t flags, std::string_view text = {}) {
-  std::vector<std::byte> bytes(wire::tcp_header_bytes + 4 + text.size());
+  // The frame: what is borrowed from it stays until the next call.
+  static std::array<std::byte, 2048> bytes;
+  ASSERT(wire::tcp_header_max_bytes + text.size() <= bytes.size());
   const wire::TcpHeader header{.source_port = client.port,
                                .destination_port = 80,
                                .sequence = client.seq,
