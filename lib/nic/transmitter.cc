@@ -346,7 +346,8 @@ void Transmitter::cut_pending() {
 }
 
 void Transmitter::take_from_others() {
-  uint32_t left = handover_ring_frames;  // what is there now; no more, lest we starve ourselves
+  // A turn's worth, lest we starve ourselves, or a kernel's backlog (netdev_max_backlog is 1000).
+  uint32_t left = frames_per_turn_max;
   while (!stalled_ && left > 0) {
     if (out_count_ >= config_.burst && !make_way()) return;
     const uint32_t room = std::min(left, config_.burst - out_count_);
