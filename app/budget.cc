@@ -66,6 +66,7 @@ std::vector<uint32_t> by_preference(const Machine& machine, int node) {
     return a.number > b.number;
   });
   std::vector<uint32_t> numbers;
+  numbers.reserve(cores.size());
   for (const Core& core : cores) numbers.push_back(core.number);
   return numbers;
 }

@@ -81,18 +81,18 @@ Result<Json> ask_stats(TelemetryClient& client, std::string_view of) {
 
 // {"total": {...}, "store": {...}, "workers": [{...}, ...]}, without the layers.
 Result<Json> all_stats(TelemetryClient& client) {
-  const Result<Json> info = client.ask("/sluice/info");
+  Result<Json> info = client.ask("/sluice/info");
   if (!info) return info;
   Json out = Json::object();
   for (const char* of : {"total", "store"}) {
-    const Result<Json> stats = ask_stats(client, of);
+    Result<Json> stats = ask_stats(client, of);
     if (!stats) return stats;
     out[of] = control::flatten(*stats);
   }
   out["workers"] = Json::array();
   const uint64_t workers = info->value("workers", uint64_t{0});
   for (uint64_t worker = 0; worker < workers; ++worker) {
-    const Result<Json> stats = ask_stats(client, fmt::format("{}", worker));
+    Result<Json> stats = ask_stats(client, fmt::format("{}", worker));
     if (!stats) return stats;
     out["workers"].push_back(control::flatten(*stats));
   }

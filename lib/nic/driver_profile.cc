@@ -109,7 +109,9 @@ class Reader {
       }
       for (const auto& [inner, ignored] : *section) {
         const std::string inner_name(inner.str());
-        if (!seen_.contains(name + "." + inner_name)) {
+        std::string path = name;
+        path.append(".").append(inner_name);
+        if (!seen_.contains(path)) {
           complain(name, inner_name, "is not a key of profiles");
         }
       }

@@ -58,7 +58,7 @@ class PinHome {
       unpin(chunk);
       return;
     }
-    // A pointer-sized word; chunk indices have 32 bits.
+    // A pointer-sized word; chunk indices have 32 bits. NOLINTNEXTLINE(performance-no-int-to-ptr)
     void* item = reinterpret_cast<void*>(uintptr_t{chunk.value()});
     const bool pushed = rte_ring_mp_enqueue(returned_, item) == 0;
     ASSERT(pushed);  // see may_pin()

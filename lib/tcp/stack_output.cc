@@ -154,10 +154,12 @@ Poll Stack::poll_segment(Instant now, ConnectionIndex connection, SegmentOut& ou
   Poll result = Poll::segment;
   if (c.state == State::closed) return Poll::nothing;
   restart_if_idle(c);
+  // NOLINTNEXTLINE(bugprone-branch-clone): the order of the branches is their meaning
   if (c.state == State::syn_received) {
     if (!c.resend_due) return Poll::nothing;
     emit_syn_ack(c, out);
-  } else if (c.ack_now && reports_sack(index)) {
+    // NOLINTNEXTLINE(bugprone-branch-clone)
+  } else if (c.ack_now && reports_sack(index)) {  // before data, which has no room for blocks
     emit_ack(index, out);
   } else if (c.resend_due) {
     c.resend_due = false;
