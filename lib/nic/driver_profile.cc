@@ -176,7 +176,7 @@ void read_conduct(Reader& reader, DriverProfile& profile) {
   profile.devargs = reader.text("devargs", "template");
   profile.polling = reader.choice<Polling>(
       "polling", "mode", {{"busy", Polling::busy}, {"adaptive", Polling::adaptive}});
-  profile.sleep_us_max = reader.number<uint32_t>("polling", "sleep_us_max", {0, 500});
+  profile.sleep_us_max = reader.number<uint32_t>("polling", "sleep_us_max", {0, 900});
   profile.idle_reap = reader.choice<IdleReap>("polling", "idle_reap",
                                               {{"none", IdleReap::none},
                                                {"done_cleanup", IdleReap::done_cleanup},
