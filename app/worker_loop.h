@@ -36,7 +36,7 @@ struct Lane {
 struct WorkerOptions {
   std::vector<Lane> lanes;
   bool adaptive = false;        // sleep when idle
-  Duration sleep_max = 400_us;  // of one sleep; adaptive only
+  Duration sleep_max = 800_us;  // of one sleep; adaptive only
 };
 
 /// A part of the list of a lane's connections.
