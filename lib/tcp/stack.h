@@ -298,12 +298,9 @@ class Stack {
   [[nodiscard]] Received handle_known(uint32_t index, Segment& segment);
   void handle_unknown(const Flow& flow, const Segment& segment);
   void handle_time_wait(const Flow& flow, const Segment& segment, TimeWaitTable::State state);
-  void handle_syn(const Flow& flow, const Segment& segment, const SeqNumber* iss_above);
-  void open(uint32_t index, const Flow& flow, const Segment& syn, const SeqNumber* iss_above);
   [[nodiscard]] bool check_timestamps(uint32_t index, const Segment& segment);
   [[nodiscard]] bool check_sequence(uint32_t index, const Segment& segment, int32_t distance);
   void handle_reset(uint32_t index, int32_t distance);
-  [[nodiscard]] bool establish(uint32_t index, const Segment& segment);
   void challenge(uint32_t index);
   void receive_payload(uint32_t index, const Segment& segment, int32_t distance);
   void keep_payload(uint32_t index, StreamOffset offset, Bytes payload);
@@ -314,6 +311,11 @@ class Stack {
   void enter_time_wait(uint32_t index);
   void reply(const Flow& flow, const HeaderOut& header);
   void reply_reset(const Flow& flow, const Segment& segment);
+
+  // stack_syn.cc: how a connection begins.
+  void handle_syn(const Flow& flow, const Segment& segment, const SeqNumber* iss_above);
+  void open(uint32_t index, const Flow& flow, const Segment& syn, const SeqNumber* iss_above);
+  [[nodiscard]] bool establish(uint32_t index, const Segment& segment);
 
   // stack_ack.cc: what an ACK acknowledges, and what that says of losses and of the path.
   [[nodiscard]] bool handle_ack(uint32_t index, const Segment& segment);
