@@ -100,6 +100,11 @@
   ROW(tcp_keep_alive_probes, "segments", "keep-alive probes sent") \
   ROW(tcp_path_mtu_reduced, "events", "segment sizes reduced for a path MTU message") \
   ROW(tcp_path_mtu_ignored, "messages", "path MTU messages that fit no connection or no segment in flight") \
+  ROW(tcp_syn_cookies_entered, "events", "times that SYN cookies began: the half-open table was nearly full") \
+  ROW(tcp_syn_cookies_left, "events", "times that SYN cookies ended") \
+  ROW(tcp_syn_cookies_sent, "segments", "SYNs answered without remembering them (RFC 4987)") \
+  ROW(tcp_syn_cookies_accepted, "connections", "connections begun from a SYN cookie") \
+  ROW(tcp_syn_cookies_bad, "segments", "ACKs of no known connection that carried no good SYN cookie") \
   ROW(tcp_challenge_acks, "segments", "challenge ACKs and answers to unacceptable segments (RFC 5961)") \
   ROW(tcp_challenge_acks_limited, "segments", "challenge ACKs not sent: above the rate limit") \
   ROW(tcp_resets_sent, "segments", "RSTs sent") \
@@ -132,6 +137,7 @@
   ROW(tcp_scoreboards_exhausted, "events", "SACK blocks ignored: every scoreboard was taken") \
   ROW(tcp_connections, "connections", "connections now, half-open ones included") \
   ROW(tcp_half_open, "connections", "half-open connections now") \
+  ROW(tcp_syn_cookies_active, "state", "1 while SYNs are answered with cookies") \
   ROW(tcp_time_wait, "connections", "connections in TIME-WAIT now") \
   ROW(tcp_send_queues_in_use, "queues", "send queues taken now") \
   ROW(tcp_receive_buffers_in_use, "buffers", "receive buffers taken now") \

@@ -18,6 +18,7 @@ class HalfOpenList {
 
   [[nodiscard]] bool full() const { return pool_.available() == 0; }
   [[nodiscard]] uint32_t size() const { return pool_.in_use(); }
+  [[nodiscard]] uint32_t capacity() const { return pool_.size(); }
   /// Returns the connection that waits longest, or none.
   [[nodiscard]] uint32_t oldest() const {
     return oldest_ == none ? none : nodes_[oldest_].connection;

@@ -32,6 +32,7 @@ Stack::Stack(const Config& config, content::Catalog& catalog, content::ChunkPins
       table_(config.max_connections),
       time_wait_({.capacity = config.time_wait_max, .linger = config.time_wait}, config.key),
       half_open_(config.max_half_open),
+      cookies_(config.key),
       senders_(config.send_queues),
       sender_pool_(config.send_queues),
       scoreboards_(config.scoreboards),

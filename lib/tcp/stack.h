@@ -41,6 +41,7 @@
 #include "tcp/segment.h"
 #include "tcp/sender.h"
 #include "tcp/state.h"
+#include "tcp/syn_cookie.h"
 #include "tcp/time_wait_table.h"
 #include "timer/timer_wheel.h"
 #include "wire/frame.h"
@@ -250,6 +251,7 @@ class Stack {
   struct Reply {
     Flow flow;
     HeaderOut header;
+    Handshake offered;  // of a SYN-ACK
   };
   // In-order bytes handed to the session and not consumed yet, in the frame they came in.
   struct Borrowed {
@@ -296,7 +298,7 @@ class Stack {
 
   // stack_input.cc: RFC 9293 section 3.10.7.
   [[nodiscard]] Received handle_known(uint32_t index, Segment& segment);
-  void handle_unknown(const Flow& flow, const Segment& segment);
+  [[nodiscard]] Received handle_unknown(const Flow& flow, Segment& segment);
   void handle_time_wait(const Flow& flow, const Segment& segment, TimeWaitTable::State state);
   [[nodiscard]] bool check_timestamps(uint32_t index, const Segment& segment);
   [[nodiscard]] bool check_sequence(uint32_t index, const Segment& segment, int32_t distance);
@@ -313,9 +315,15 @@ class Stack {
   void reply_reset(const Flow& flow, const Segment& segment);
 
   // stack_syn.cc: how a connection begins.
+  [[nodiscard]] Handshake read_handshake(const Flow& flow, const Segment& syn) const;
   void handle_syn(const Flow& flow, const Segment& segment, const SeqNumber* iss_above);
+  void begin(uint32_t index, const Flow& flow, SeqNumber irs, const Handshake& agreed);
   void open(uint32_t index, const Flow& flow, const Segment& syn, const SeqNumber* iss_above);
+  [[nodiscard]] bool cookies_wanted();
+  void reply_cookie(const Flow& flow, const Segment& syn);
+  [[nodiscard]] uint32_t accept_cookie(const Flow& flow, const Segment& segment);
   [[nodiscard]] bool establish(uint32_t index, const Segment& segment);
+  void become_established(uint32_t index, const Segment& segment);
 
   // stack_ack.cc: what an ACK acknowledges, and what that says of losses and of the path.
   [[nodiscard]] bool handle_ack(uint32_t index, const Segment& segment);
@@ -378,6 +386,7 @@ class Stack {
   uint32_t recent_ = none;  // found last: bursts of one connection are common
   TimeWaitTable time_wait_;
   HalfOpenList half_open_;
+  SynCookies cookies_;
   FixedArray<Sender> senders_;
   IndexPool sender_pool_;
   uint32_t sender_wanted_ = 0;         // connections that were refused one

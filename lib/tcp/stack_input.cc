@@ -43,15 +43,13 @@ Received Stack::handle_segment(Instant now, const inet::TcpSegment& in) {
     segment.ts_echo = options_.timestamp_echo;
   }
   const uint32_t index = find(flow);
-  if (index != none) return handle_known(index, segment);
-  handle_unknown(flow, segment);
-  return {};
+  return index != none ? handle_known(index, segment) : handle_unknown(flow, segment);
 }
 
 // No connection.
 
 void Stack::reply(const Flow& flow, const HeaderOut& header) {
-  if (!replies_.push({flow, header})) counters_.add(Counter::tcp_replies_dropped);
+  if (!replies_.push({flow, header, {}})) counters_.add(Counter::tcp_replies_dropped);
 }
 
 // RFC 9293 section 3.10.7.1: a reset that the sender of the segment will believe.
@@ -67,25 +65,31 @@ void Stack::reply_reset(const Flow& flow, const Segment& segment) {
   reply(flow, header);
 }
 
-void Stack::handle_unknown(const Flow& flow, const Segment& segment) {
+Received Stack::handle_unknown(const Flow& flow, Segment& segment) {
   if (flow.remote_port == 0 || flow.local_port == 0) {
     counters_.add(Counter::tcp_drop_port_zero);
-    return;
+    return {};
   }
   if (const TimeWaitTable::State* state = time_wait_.find(flow); state != nullptr) {
     handle_time_wait(flow, segment, *state);
-    return;
+    return {};
   }
   if (segment.has(flag::rst)) {
     counters_.add(Counter::tcp_drop_unknown_reset);
-    return;
+    return {};
   }
   if (segment.has(flag::syn) && !segment.has(flag::ack)) {
     handle_syn(flow, segment, nullptr);
-    return;
+    return {};
+  }
+  if (segment.has(flag::ack) && !segment.has(flag::syn) && accepting_ &&
+      cookies_.outstanding(now_)) {
+    const uint32_t index = accept_cookie(flow, segment);
+    if (index != none) return handle_known(index, segment);
   }
   counters_.add(Counter::tcp_refused_unknown);
   reply_reset(flow, segment);
+  return {};
 }
 
 // Section 3.10.7.4, TIME-WAIT.

@@ -357,6 +357,32 @@ void Stack::emit_ack(uint32_t index, SegmentOut& out) {
       static_cast<uint8_t>(wire::emit_tcp(fixed, options, {out.header.data(), out.header.size()}));
 }
 
+namespace {
+
+// `mss`: what the peer may send.
+void write_syn_ack(const HeaderOut& header, const Handshake& offered, uint16_t mss,
+                   SegmentOut& out) {
+  const wire::TcpHeader fixed{.source_port = header.local_port,
+                              .destination_port = header.remote_port,
+                              .sequence = header.seq.value(),
+                              .acknowledgment = header.ack.value(),
+                              .flags = header.flags,
+                              .window = header.window};
+  const wire::TcpOptions options{
+      .has_mss = true,
+      .has_window_scale = offered.window_scale != Handshake::no_window_scale,
+      .sack_permitted = offered.sack_permitted,
+      .has_timestamps = header.timestamps,
+      .window_scale = 0,  // receive_buffer_bytes needs none
+      .mss = mss,
+      .timestamp_value = header.ts_value,
+      .timestamp_echo = header.ts_echo};
+  out.header_length =
+      static_cast<uint8_t>(wire::emit_tcp(fixed, options, {out.header.data(), out.header.size()}));
+}
+
+}  // namespace
+
 void Stack::emit_syn_ack(Connection& c, SegmentOut& out) {
   c.resend_due = false;
   if (c.in_flight > 0) {
@@ -365,22 +391,10 @@ void Stack::emit_syn_ack(Connection& c, SegmentOut& out) {
   }
   c.in_flight = 1;
   const HeaderOut header = header_for(c, StreamOffset(0), flag::syn | flag::ack);
-  const wire::TcpHeader fixed{.source_port = header.local_port,
-                              .destination_port = header.remote_port,
-                              .sequence = header.seq.value(),
-                              .acknowledgment = header.ack.value(),
-                              .flags = header.flags,
-                              .window = header.window};
-  const wire::TcpOptions options{.has_mss = true,
-                                 .has_window_scale = c.window_scaling,
-                                 .sack_permitted = c.sack_permitted,
-                                 .has_timestamps = c.timestamps,
-                                 .window_scale = 0,  // receive_buffer_bytes needs none
-                                 .mss = link_mss(c.flow),
-                                 .timestamp_value = header.ts_value,
-                                 .timestamp_echo = header.ts_echo};
-  out.header_length =
-      static_cast<uint8_t>(wire::emit_tcp(fixed, options, {out.header.data(), out.header.size()}));
+  const Handshake offered{
+      .window_scale = c.window_scaling ? uint8_t{0} : Handshake::no_window_scale,
+      .sack_permitted = c.sack_permitted};
+  write_syn_ack(header, offered, link_mss(c.flow), out);
   set_send_timer(c, SendTimer::retransmit, c.rtt.rto());
 }
 
@@ -391,7 +405,11 @@ bool Stack::poll_reply(SegmentOut& out, Flow& flow) {
   out.payload.clear();
   out.payload_length = 0;
   out.segment_size = 0;
-  out.header_length = emit_header(reply.header, out.header.data());
+  if ((reply.header.flags & flag::syn) != 0) {
+    write_syn_ack(reply.header, reply.offered, link_mss(flow), out);
+  } else {
+    out.header_length = emit_header(reply.header, out.header.data());
+  }
   counters_.add(Counter::tcp_segments_sent);
   if ((reply.header.flags & flag::rst) != 0) counters_.add(Counter::tcp_resets_sent);
   return true;

@@ -25,6 +25,20 @@ constexpr uint8_t window_scale_max = 14;
 
 }  // namespace
 
+// What a SYN asks for. Requires: its options were parsed last.
+Handshake Stack::read_handshake(const Flow& flow, const Segment& syn) const {
+  const wire::TcpOptions none_given;
+  const wire::TcpOptions& options = syn.options.empty() ? none_given : options_;
+  Handshake asked{.mss = flow.remote.is_v4() ? mss_default_v4 : mss_default_v6,
+                  .sack_permitted = options.sack_permitted,
+                  .timestamps = syn.has_timestamps};
+  if (options.has_mss) asked.mss = std::max(options.mss, mss_min);
+  if (options.has_window_scale) {
+    asked.window_scale = std::min(options.window_scale, window_scale_max);
+  }
+  return asked;
+}
+
 // Section 3.10.7.2, LISTEN.
 void Stack::handle_syn(const Flow& flow, const Segment& segment, const SeqNumber* iss_above) {
   if (segment.has(flag::fin)) {
@@ -44,56 +58,129 @@ void Stack::handle_syn(const Flow& flow, const Segment& segment, const SeqNumber
     return;
   }
   const bool full = connection_pool_.available() == 0;
-  if (half_open_.full() || (full && half_open_.oldest() != none)) {
-    counters_.add(Counter::tcp_half_open_recycled);
-    end(half_open_.oldest(), CloseReason::none);
-  } else if (full) {
+  if (full && half_open_.oldest() == none) {
     counters_.add(Counter::tcp_drop_connections_full);
     return;
+  }
+  const bool pressed = cookies_wanted();
+  // A flow that was in TIME-WAIT needs a number above the old ones, which no cookie can have; it is
+  // not how a flood looks.
+  if (iss_above == nullptr && (pressed || full || half_open_.full())) {
+    reply_cookie(flow, segment);
+    return;
+  }
+  if (full || half_open_.full()) {
+    counters_.add(Counter::tcp_half_open_recycled);
+    end(half_open_.oldest(), CloseReason::none);
   }
   open(connection_pool_.take(), flow, segment, iss_above);
 }
 
-void Stack::open(uint32_t index, const Flow& flow, const Segment& syn, const SeqNumber* iss_above) {
-  const wire::TcpOptions none_given;
-  const wire::TcpOptions& options = syn.options.empty() ? none_given : options_;
+// What every connection begins with.
+void Stack::begin(uint32_t index, const Flow& flow, SeqNumber irs, const Handshake& agreed) {
   Connection& c = connections_[index];
   c = Connection{};
   c.flow = flow;
   c.state = State::syn_received;
-  c.irs = syn.seq;
+  c.irs = irs;
   c.rcv_nxt = StreamOffset(1);
-  c.last_ack_sent = c.irs + 1;
-  c.rcv_edge = c.irs + 1 + receive_buffer_bytes;
+  c.last_ack_sent = irs + 1;
+  c.rcv_edge = irs + 1 + receive_buffer_bytes;
+  c.heard_ms = now_ms();
+  c.sack_permitted = agreed.sack_permitted;
+  if (agreed.window_scale != Handshake::no_window_scale) {
+    c.snd_wscale = agreed.window_scale;
+    c.window_scaling = true;
+  }
+  c.mss = std::min(agreed.mss, link_mss(flow));
+  if (agreed.timestamps) {
+    c.timestamps = true;
+    c.ts_offset = timestamp_offset(config_.key, flow);
+    c.mss = static_cast<uint16_t>(c.mss - timestamps_bytes);
+  }
+  c.congestion = CongestionControl(config_.congestion, c.mss);
+  table_.insert(flow_hash(config_.key, flow), index);
+}
+
+void Stack::open(uint32_t index, const Flow& flow, const Segment& syn, const SeqNumber* iss_above) {
+  begin(index, flow, syn.seq, read_handshake(flow, syn));
+  Connection& c = connections_[index];
   c.iss = initial_seq_number(config_.key, flow, now_);
   if (iss_above != nullptr && c.iss < *iss_above) c.iss = *iss_above;
   c.snd_wnd = syn.window;
   c.snd_wl1 = syn.seq;
-  c.heard_ms = now_ms();
-
-  c.sack_permitted = options.sack_permitted;
-  if (options.has_window_scale) {
-    c.snd_wscale = std::min(options.window_scale, window_scale_max);
-    c.window_scaling = true;
-  }
-  if (syn.has_timestamps) {
-    c.timestamps = true;
-    c.ts_recent = syn.ts_value;
-    c.ts_offset = timestamp_offset(config_.key, flow);
-  }
-  uint16_t peer_mss = flow.remote.is_v4() ? mss_default_v4 : mss_default_v6;
-  if (options.has_mss) peer_mss = std::max(options.mss, mss_min);
-  c.mss = std::min(peer_mss, link_mss(flow));
-  if (c.timestamps) c.mss = static_cast<uint16_t>(c.mss - timestamps_bytes);
-  c.congestion = CongestionControl(config_.congestion, c.mss);
-
-  table_.insert(flow_hash(config_.key, flow), index);
+  c.ts_recent = syn.ts_value;
   c.session = half_open_.add(index);
   c.resend_due = true;
   // Runs although the SYN-ACK may have to wait for the neighbour: so ends what never leaves.
   set_send_timer(c, SendTimer::retransmit, c.rtt.rto());
   refresh(index);
 }
+
+// Cookies: RFC 4987 section 3.6.
+
+bool Stack::cookies_wanted() {
+  const bool before = cookies_.active();
+  const bool wanted = cookies_.wanted(now_, half_open_.size(), half_open_.capacity());
+  if (wanted && !before) counters_.add(Counter::tcp_syn_cookies_entered);
+  if (!wanted && before) counters_.add(Counter::tcp_syn_cookies_left);
+  if (wanted != before) counters_.set(Counter::tcp_syn_cookies_active, wanted ? 1 : 0);
+  return wanted;
+}
+
+void Stack::reply_cookie(const Flow& flow, const Segment& syn) {
+  const SynCookies::Made made = cookies_.make(now_, flow, syn.seq, read_handshake(flow, syn));
+  HeaderOut header{.local_port = flow.local_port,
+                   .remote_port = flow.remote_port,
+                   .seq = made.iss,
+                   .ack = syn.seq + 1,
+                   .flags = flag::syn | flag::ack,
+                   .window = static_cast<uint16_t>(receive_buffer_bytes)};
+  if (made.agreed.timestamps) {
+    const uint32_t offset = timestamp_offset(config_.key, flow);
+    header.timestamps = true;
+    header.ts_value = SynCookies::timestamp(now_ms(), made.timestamp_low) + offset;
+    header.ts_echo = syn.ts_value;
+  }
+  if (replies_.push({flow, header, made.agreed})) {
+    counters_.add(Counter::tcp_syn_cookies_sent);
+  } else {
+    counters_.add(Counter::tcp_replies_dropped);
+  }
+}
+
+// Is this the third packet of a handshake that we did not remember? Then there is a connection now,
+// or there cannot be one. Returns its index, or none.
+uint32_t Stack::accept_cookie(const Flow& flow, const Segment& segment) {
+  SynCookies::Ack ack{
+      .irs = segment.seq - 1, .iss = segment.ack - 1, .timestamps = segment.has_timestamps};
+  if (ack.timestamps) ack.echo = segment.ts_echo - timestamp_offset(config_.key, flow);
+  Handshake agreed;
+  if (!cookies_.check(now_, flow, ack, agreed)) {
+    counters_.add(Counter::tcp_syn_cookies_bad);
+    return none;
+  }
+  cookies_.note_accepted();
+  if (connection_pool_.available() == 0 && half_open_.oldest() != none) {
+    // This peer has shown that it is there; that one has not.
+    counters_.add(Counter::tcp_half_open_recycled);
+    end(half_open_.oldest(), CloseReason::none);
+  }
+  const uint32_t index = connection_pool_.take();
+  if (index == none) {
+    counters_.add(Counter::tcp_drop_connections_full);
+    return none;
+  }
+  counters_.add(Counter::tcp_syn_cookies_accepted);
+  begin(index, flow, ack.irs, agreed);
+  Connection& c = connections_[index];
+  c.iss = ack.iss;
+  c.ts_recent = segment.ts_value;
+  become_established(index, segment);
+  return index;
+}
+
+// The third packet.
 
 // Fifth, SYN-RECEIVED. Returns false when the segment is done with.
 bool Stack::establish(uint32_t index, const Segment& segment) {
@@ -113,6 +200,12 @@ bool Stack::establish(uint32_t index, const Segment& segment) {
     if (c.probes > 0) c.rtt.note_lost_syn();
   }
   leave_half_open(c);
+  become_established(index, segment);
+  return true;
+}
+
+void Stack::become_established(uint32_t index, const Segment& segment) {
+  Connection& c = connections_[index];
   c.state = State::established;
   c.snd_una = StreamOffset(1);
   c.in_flight = 0;
@@ -124,7 +217,6 @@ bool Stack::establish(uint32_t index, const Segment& segment) {
   c.snd_wl1 = segment.seq;
   counters_.add(Counter::tcp_accepted);
   add_event(index, EventKind::accepted);
-  return true;
 }
 
 }  // namespace sluice::tcp

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "player.h"
+#include "stats/catalogue.h"
 #include "words.h"
 
 namespace sluice::packet {
@@ -22,7 +23,7 @@ namespace sluice::packet {
 //   syn flood N                     SYNs of N other peers that never go on
 //   ignore packets                  whatever was sent is fine
 //   expect no packet | no event | event KIND [REASON] | received "read" NUMBER ...
-//   expect WHAT [below|above] N     see measure()
+//   expect WHAT [below|above] N     see measure(): what the stack holds, or any counter by its name
 void Player::act(const std::vector<std::string>& words) {
   const std::string& verb = words[0];
   const tcp::ConnectionIndex connection = peer_.connection;
@@ -189,6 +190,10 @@ uint64_t Player::measure(const std::string& what) {
   if (what == "send_queues") return usage.send_queues;
   if (what == "pins") return bench_.pins.total();
   if (what == "window") return peer_.window_bytes;
+  for (size_t i = 0; i < stats::counter_count; ++i) {
+    const stats::Counter counter = stats::counter_at(i);
+    if (stats::row(counter).name == what) return bench_.counters.get(counter);
+  }
   if (peer_.connection.is_none()) {
     fail("there is no connection yet");
     return 0;
@@ -197,6 +202,7 @@ uint64_t Player::measure(const std::string& what) {
   if (what == "cwnd") return info.cwnd_bytes;
   if (what == "ssthresh") return info.ssthresh_bytes;
   if (what == "mss") return info.mss;
+  if (what == "peer_window") return info.peer_window_bytes;
   if (what == "in_flight") return info.in_flight_bytes;
   if (what == "queued") return info.bytes_queued;
   if (what == "unread") return info.bytes_unread;
