@@ -92,6 +92,12 @@ Json workers_answer(const Running& running) {
           Counter::rx_frames, Counter::tx_frames, Counter::tx_bytes}) {
       row[std::string(stats::row(counter).name)] = sum(list, counter);
     }
+    stats::HistogramSnapshot first_byte;
+    worker.add_first_byte_ns(first_byte);
+    row["requests_timed"] = first_byte.count();
+    row["first_byte_ns_median"] = first_byte.quantile(500);
+    row["first_byte_ns_p99"] = first_byte.quantile(990);
+    row["first_byte_ns_max"] = first_byte.quantile(1000);
     row["busy_turn_ns_median"] = turns.quantile(500);
     row["busy_turn_ns_p99"] = turns.quantile(990);
     row["busy_turn_ns_max"] = turns.quantile(1000);

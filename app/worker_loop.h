@@ -74,6 +74,10 @@ class Worker {
   [[nodiscard]] const Lane& lane(size_t index) const { return lanes_[index].parts; }
   /// How long the turns that found work took. Units: nanoseconds.
   [[nodiscard]] const stats::Histogram& turn_ns() const { return turn_ns_; }
+  /// Adds how long requests waited for the first byte of their response. Units: nanoseconds.
+  void add_first_byte_ns(stats::HistogramSnapshot& out) const {
+    for (const LaneState& lane : lanes_) out.add(lane.parts.engine->first_byte_ns());
+  }
 
  private:
   static constexpr uint32_t order_drain = 1;

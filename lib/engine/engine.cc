@@ -27,7 +27,8 @@ Engine::Engine(const Config& config, const content::ArenaView& arena, content::C
       catalog_(catalog_limits(config, arena), pins, counters),
       inet_(config.inet, slots_, pins, counters),
       tcp_(config.tcp, catalog_, pins, counters),
-      sessions_(config.session, config.tcp.max_connections, tcp_, catalog_, slots_, counters) {}
+      sessions_(config.session, config.tcp.max_connections, tcp_, catalog_, slots_, first_byte_,
+                counters) {}
 
 // Input
 // ---------------------------------------------------------------------------------------------
@@ -144,6 +145,7 @@ bool Engine::poll_connection(Instant now, tcp::ConnectionIndex connection, wire:
   }
   switch (tcp_.poll_segment(now, connection, segment_)) {
     case tcp::Poll::segment:
+      if (segment_.payload_length > 0) first_byte_.sent(now, connection.value());
       emit(path, flow, segment_, out);
       return true;
     case tcp::Poll::blocked:

@@ -24,6 +24,7 @@
 #include "content/chunk_pins.h"
 #include "content/head_slots.h"
 #include "content/message.h"
+#include "engine/first_byte.h"
 #include "engine/sessions.h"
 #include "inet/inet.h"
 #include "stats/counters.h"
@@ -82,6 +83,8 @@ class Engine {
   [[nodiscard]] Snapshot snapshot() const;
   /// Bytes that an engine reserves at construction, arena and pins apart: for the budget.
   [[nodiscard]] static uint64_t memory_bytes(const Config& config, const content::ArenaView& arena);
+  /// How long requests waited for the first byte of their response. Units: nanoseconds.
+  [[nodiscard]] const stats::Histogram& first_byte_ns() const { return first_byte_.waited_ns(); }
   [[nodiscard]] const tcp::Stack& tcp() const { return tcp_; }
   [[nodiscard]] const inet::Inet& inet() const { return inet_; }
 
@@ -101,6 +104,7 @@ class Engine {
   content::Catalog catalog_;
   inet::Inet inet_;
   tcp::Stack tcp_;
+  FirstByteClock first_byte_;
   Sessions sessions_;
   tcp::SegmentOut segment_;  // scratch
   bool replied_ = false;     // the last frame was a reply without a connection

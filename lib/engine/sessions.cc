@@ -27,11 +27,13 @@ http::HeadBuffer head_of(const content::HeadSlots& slots, ChunkIndex slot) {
 }  // namespace
 
 Sessions::Sessions(const SessionConfig& config, uint32_t connections_max, tcp::Stack& tcp,
-                   content::Catalog& catalog, content::HeadSlots& slots, stats::Counters& counters)
+                   content::Catalog& catalog, content::HeadSlots& slots,
+                   FirstByteClock& first_byte, stats::Counters& counters)
     : config_(config),
       tcp_(tcp),
       catalog_(catalog),
       slots_(slots),
+      first_byte_(first_byte),
       counters_(counters),
       sessions_(connections_max),
       timers_(connections_max),
@@ -76,6 +78,7 @@ void Sessions::handle_event(Instant now, const tcp::Event& event) {
     case tcp::EventKind::closed:
       catalog_.cancel_wait(index);
       lookups_.cancel(index);
+      first_byte_.forget(index);
       timers_.cancel(index);
       session.state = State::closed;
       return;
@@ -212,7 +215,9 @@ size_t Sessions::run_requests(Instant now, ConnectionIndex connection, std::stri
   // Bounded: every turn takes at least one byte off `rest`, or ends.
   while (session.state == State::reading) {
     if (session.body.state() == http::DrainState::more) {
-      rest.remove_prefix(session.body.drain(rest));
+      const size_t drained = session.body.drain(rest);
+      counters_.add(Counter::http_body_drained_bytes, drained);
+      rest.remove_prefix(drained);
       if (session.body.state() == http::DrainState::more) break;
     }
     if (session.body.state() == http::DrainState::failed) {
@@ -235,6 +240,7 @@ size_t Sessions::run_requests(Instant now, ConnectionIndex connection, std::stri
       session.partial = true;
       break;
     }
+    if (tcp_.bytes_unacknowledged(connection) == 0) first_byte_.begin(now, index);
     Outcome outcome;
     if (parsed.state == http::ParseState::rejected) {
       counters_.add(http::counter_of(parsed.rejection));
@@ -273,6 +279,7 @@ Sessions::Outcome Sessions::respond(Instant now, ConnectionIndex connection,
   }
   const ChunkIndex slot = slots_.take();
   if (slot.is_none()) return wait_for_slot(connection);
+  counters_.add(http::counter_of(http::Status::ok));
   return send_head(connection, slot, http::emit_options(options, date_, head_of(slots_, slot)),
                    options.keep_alive);
 }

@@ -27,6 +27,7 @@
 #include "content/catalog.h"
 #include "content/head_slots.h"
 #include "content/message.h"
+#include "engine/first_byte.h"
 #include "engine/lookups.h"
 #include "http/body_drain.h"
 #include "http/head.h"
@@ -53,7 +54,8 @@ struct SessionConfig {
 class Sessions {
  public:
   Sessions(const SessionConfig& config, uint32_t connections_max, tcp::Stack& tcp,
-           content::Catalog& catalog, content::HeadSlots& slots, stats::Counters& counters);
+           content::Catalog& catalog, content::HeadSlots& slots, FirstByteClock& first_byte,
+           stats::Counters& counters);
 
   /// Takes what handle_segment() returned, and consumes as much of it as it can.
   void handle_received(Instant now, const tcp::Received& received);
@@ -125,6 +127,7 @@ class Sessions {
   tcp::Stack& tcp_;
   content::Catalog& catalog_;
   content::HeadSlots& slots_;
+  FirstByteClock& first_byte_;
   stats::Counters& counters_;
 
   FixedArray<Session> sessions_;

@@ -285,6 +285,35 @@ TEST_P(EngineTest, ARequestBodyIsReadPastWithoutLosingTheNextRequest) {
     ++responses;
   }
   EXPECT_EQ(responses, 2u);
+  EXPECT_EQ(world.counters().get(stats::Counter::http_body_drained_bytes), 3000u);
+}
+
+TEST_P(EngineTest, OptionsIsCountedAsA200) {
+  World world(options());
+  ReferenceClient& client = world.connect();
+  client.send(world.now_ns(), "OPTIONS * HTTP/1.1\r\nHost: s\r\nConnection: close\r\n\r\n");
+  ASSERT_TRUE(world.run_until([&] { return client.peer_closed(); }));
+  EXPECT_EQ(client.received().substr(0, 15), "HTTP/1.1 200 OK");
+  EXPECT_EQ(world.counters().get(stats::Counter::http_status_200), 1u);
+}
+
+TEST_P(EngineTest, TheFirstByteIsTimedFromTheWholeRequestOn) {
+  WorldOptions slow = options();
+  slow.content_delay_ns = 5'000'000;
+  World world(slow);
+  world.content().add_file("a", 3000, 1);
+  ReferenceClient& client = world.connect();
+  for (int i = 0; i < 3; ++i) {
+    client.forget_received();
+    client.send(world.now_ns(), get("/a"));
+    ASSERT_TRUE(world.run_until([&] { return body_of(client.received()).size() == 3000; }));
+    world.run_for(100'000'000);
+  }
+  stats::HistogramSnapshot waited;
+  waited.add(world.engine().first_byte_ns());
+  EXPECT_EQ(waited.count(), 3u);
+  EXPECT_GE(waited.quantile(1000), 2u * 5'000'000);  // the path, then the content
+  EXPECT_LT(waited.quantile(500), 1'000'000u);       // both are known
 }
 
 TEST_P(EngineTest, DrainEndsRunningResponsesWholeAndRefusesNewConnections) {

@@ -41,9 +41,9 @@ class MemoryPort : public testing::Test {
     }
     return frames;
   }
-  static bool wait_for_link(const Port& port) {
-    for (int turn = 0; turn < 2000 && !port.link_up(); ++turn) usleep(1000);
-    return port.link_up();
+  static bool wait_for_link(const Port& port, bool up = true) {
+    for (int turn = 0; turn < 2000 && port.link_up() != up; ++turn) usleep(1000);
+    return port.link_up() == up;
   }
 
   fs::path directory_;
@@ -52,9 +52,9 @@ class MemoryPort : public testing::Test {
 };
 
 TEST_F(MemoryPort, MemifCarriesTrainsBothWays) {
-  const auto server =
+  auto server =
       start_port("net_memif9,role=server,socket-abstract=no,socket=" + path("memif"), {}, peers_);
-  const auto client = start_port("memif:" + path("memif"), {}, workers_);
+  auto client = start_port("memif:" + path("memif"), {}, workers_);
   ASSERT_TRUE(server && client);
   ASSERT_TRUE(wait_for_link(*client) && wait_for_link(*server));
   for (const bool ipv6 : {false, true}) {
@@ -67,6 +67,10 @@ TEST_F(MemoryPort, MemifCarriesTrainsBothWays) {
   }
   EXPECT_EQ(workers_[0]->pins.total(), 0u);
   EXPECT_EQ(workers_[0]->count(Counter::nic_payload_copied_bytes), 0u);
+  // The driver's interrupt thread takes the other end down as well, and does not expect it to be
+  // closed meanwhile (DPDK 22.11: memif_disconnect() has no lock).
+  client.reset();
+  EXPECT_TRUE(wait_for_link(*server, false));
 }
 
 TEST_F(MemoryPort, CaptureFilesHoldWhatWasSent) {
