@@ -185,7 +185,7 @@ void Maker::plan_engines() {
   catalog.pieces_max = connections + 64 + plan.chunk_count + options.objects_max;
   catalog.chunk_count = plan.chunk_count;
   catalog.chunk_bytes = options.chunk_bytes;
-  catalog.waiters_max = connections;
+  catalog.waiters_max = tcp.send_queues;
   catalog.readahead_pieces = 2;
   catalog.fresh_for = 1_s;
 

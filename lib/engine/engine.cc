@@ -13,7 +13,7 @@ content::CatalogLimits catalog_limits(const Config& config, const content::Arena
   content::CatalogLimits limits = config.catalog;
   limits.chunk_count = arena.chunk_count;
   limits.chunk_bytes = arena.chunk_bytes;
-  limits.waiters_max = config.tcp.max_connections;
+  limits.waiters_max = config.tcp.send_queues;
   return limits;
 }
 
@@ -93,8 +93,8 @@ void Engine::handle_events(Instant now) {
 
 void Engine::handle_woken(Instant now) {
   for (content::Catalog::Woken woken; catalog_.poll_woken(woken);) {
-    const tcp::ConnectionIndex connection(woken.waiter);
-    if (!tcp_.is_open(connection)) continue;  // it ended after it was woken
+    const tcp::ConnectionIndex connection = tcp_.waiting(woken.waiter);
+    if (connection.is_none()) continue;  // it ended after it was woken
     if (woken.failed) {
       counters_.add(Counter::engine_responses_cut);
       tcp_.abort(now, connection);
@@ -149,7 +149,8 @@ bool Engine::poll_connection(Instant now, tcp::ConnectionIndex connection, wire:
       emit(path, flow, segment_, out);
       return true;
     case tcp::Poll::blocked:
-      catalog_.wait(segment_.missing.object, segment_.missing.offset_bytes, connection.value());
+      catalog_.wait(segment_.missing.object, segment_.missing.offset_bytes,
+                    segment_.missing.waiter);
       return false;
     case tcp::Poll::gone:
       counters_.add(Counter::engine_responses_cut);

@@ -20,6 +20,14 @@ constexpr std::string_view index_name = "index.html";
 
 static_assert(http::emit_max_bytes == content::head_slot_bytes);
 
+// Milliseconds of a deadline, of which 32 bits tell the order of what is less than 24 days apart.
+uint32_t clock_ms(Instant at) {
+  return static_cast<uint32_t>(at.ns() / 1'000'000);
+}
+bool is_before(uint32_t a_ms, uint32_t b_ms) {
+  return static_cast<int32_t>(a_ms - b_ms) < 0;
+}
+
 http::HeadBuffer head_of(const content::HeadSlots& slots, ChunkIndex slot) {
   return http::HeadBuffer(reinterpret_cast<char*>(slots.bytes(slot).data()), http::emit_max_bytes);
 }
@@ -27,8 +35,8 @@ http::HeadBuffer head_of(const content::HeadSlots& slots, ChunkIndex slot) {
 }  // namespace
 
 Sessions::Sessions(const SessionConfig& config, uint32_t connections_max, tcp::Stack& tcp,
-                   content::Catalog& catalog, content::HeadSlots& slots,
-                   FirstByteClock& first_byte, stats::Counters& counters)
+                   content::Catalog& catalog, content::HeadSlots& slots, FirstByteClock& first_byte,
+                   stats::Counters& counters)
     : config_(config),
       tcp_(tcp),
       catalog_(catalog),
@@ -36,8 +44,10 @@ Sessions::Sessions(const SessionConfig& config, uint32_t connections_max, tcp::S
       first_byte_(first_byte),
       counters_(counters),
       sessions_(connections_max),
+      exchanges_(exchanges_for(connections_max)),
+      exchange_pool_(exchanges_for(connections_max)),
       timers_(connections_max),
-      lookups_(config.lookups_max, connections_max),
+      lookups_(config.lookups_max, exchanges_for(connections_max)),
       slot_queue_(connections_max),
       slots_reserved_(slots.available() / 2) {}
 
@@ -45,21 +55,45 @@ Sessions::Sessions(const SessionConfig& config, uint32_t connections_max, tcp::S
 // ----------------------------------------------------------------------------------------------
 
 // Timers are lazy: a later deadline is only noted, and taken up when the earlier one fires.
-void Sessions::set_deadline(uint32_t index, Instant deadline) {
+void Sessions::set_deadline(Instant now, uint32_t index, Duration after) {
   Session& session = sessions_[index];
-  const bool earlier = deadline < session.deadline;
-  session.deadline = deadline;
-  if (deadline.is_never()) return;
-  if (earlier || !timers_.is_scheduled(index)) timers_.schedule(index, deadline);
+  const uint32_t deadline_ms = clock_ms(now + after) + 1;  // rounded up
+  const bool earlier = session.timed && is_before(deadline_ms, session.deadline_ms);
+  session.deadline_ms = deadline_ms;
+  session.timed = true;
+  if (earlier || !timers_.is_scheduled(index)) timers_.schedule(index, now + after);
+}
+
+// Returns nullptr when all are taken.
+Sessions::Exchange* Sessions::take_exchange(uint32_t index) {
+  Session& session = sessions_[index];
+  if (session.exchange == none) {
+    session.exchange = exchange_pool_.take();
+    if (session.exchange == none) {
+      counters_.add(Counter::session_exchanges_exhausted);
+      return nullptr;
+    }
+    exchanges_[session.exchange] = {.body = {}, .progress = {}, .connection = index};
+  }
+  return &exchanges_[session.exchange];
+}
+
+void Sessions::release_exchange(uint32_t index) {
+  Session& session = sessions_[index];
+  if (session.exchange == none) return;
+  lookups_.cancel(session.exchange);
+  exchange_pool_.give_back(session.exchange);
+  session.exchange = none;
 }
 
 void Sessions::open(Instant now, uint32_t index) {
   Session& session = sessions_[index];
   if (session.state != State::closed) return;
-  session = Session{.queued = session.queued};
+  const bool queued = session.queued;
+  session = {};
+  session.queued = queued;
   session.state = State::reading;
-  session.deadline = Instant::never();
-  set_deadline(index, now + config_.idle_timeout);
+  set_deadline(now, index, config_.idle_timeout);
 }
 
 void Sessions::handle_event(Instant now, const tcp::Event& event) {
@@ -76,8 +110,7 @@ void Sessions::handle_event(Instant now, const tcp::Event& event) {
     case tcp::EventKind::acknowledged:
       break;
     case tcp::EventKind::closed:
-      catalog_.cancel_wait(index);
-      lookups_.cancel(index);
+      release_exchange(index);
       first_byte_.forget(index);
       timers_.cancel(index);
       session.state = State::closed;
@@ -114,9 +147,10 @@ void Sessions::handle_answer(Instant now, const LookupAnswer& message) {
   // Bounded: each turn answers at least one buffered request.
   for (uint32_t waiter = lookups_.next_waiter(message.ticket); waiter != Lookups::none;
        waiter = lookups_.next_waiter(message.ticket)) {
-    ASSERT(sessions_[waiter].state == State::waiting_lookup);
-    sessions_[waiter].state = State::reading;
-    const ConnectionIndex connection(waiter);
+    const uint32_t index = exchanges_[waiter].connection;
+    ASSERT(sessions_[index].state == State::waiting_lookup);
+    sessions_[index].state = State::reading;
+    const ConnectionIndex connection(index);
     run(now, connection, tcp_.readable(connection), &answer);
   }
   lookups_.finish(message.ticket);
@@ -139,9 +173,10 @@ void Sessions::handle_timeout(Instant now) {
   for (uint32_t index = timers_.poll_expired(now); index != timer::TimerWheel::none;
        index = timers_.poll_expired(now)) {
     const Session& session = sessions_[index];
-    if (session.state == State::closed || session.deadline.is_never()) continue;
-    if (session.deadline > now) {
-      timers_.schedule(index, session.deadline);
+    if (session.state == State::closed || !session.timed) continue;
+    const auto left_ms = static_cast<int32_t>(session.deadline_ms - clock_ms(now));
+    if (left_ms > 0) {
+      timers_.schedule(index, now + Duration::from_ms(left_ms));
     } else {
       handle_deadline(now, index);
     }
@@ -151,10 +186,10 @@ void Sessions::handle_timeout(Instant now) {
 void Sessions::handle_deadline(Instant now, uint32_t index) {
   Session& session = sessions_[index];
   const ConnectionIndex connection(index);
-  const bool in_request = session.partial || session.body.state() == http::DrainState::more;
+  const bool in_request = session.partial || is_draining_body(session);
   if (session.state != State::reading || tcp_.bytes_unacknowledged(connection) > 0) {
     // Waiting for the Store, or still sending: TCP's user timeout judges a stalled reader.
-    set_deadline(index, now + config_.idle_timeout);
+    set_deadline(now, index, config_.idle_timeout);
   } else if (in_request) {
     counters_.add(Counter::session_request_timeouts);
     if (tcp_.spans_free(connection) >= spans_per_response && slots_.available() > 0) {
@@ -185,7 +220,8 @@ void Sessions::finish(Instant now, ConnectionIndex connection) {
   Session& session = sessions_[connection.value()];
   session.state = State::lingering;
   timers_.cancel(connection.value());
-  session.deadline = Instant::never();
+  session.timed = false;
+  release_exchange(connection.value());
   tcp_.close(now, connection);
 }
 
@@ -201,9 +237,14 @@ void Sessions::run(Instant now, ConnectionIndex connection, Bytes readable, cons
   }
   if (session.state == State::lingering) consumed = readable.size();
   tcp_.consume(connection, static_cast<uint32_t>(consumed));
+  if (session.state == State::reading && !session.partial && !is_draining_body(session)) {
+    release_exchange(connection.value());
+  }
   // No buffer was free to keep the rest: the client sends it again, and it is parsed from its
   // start.
-  if (tcp_.readable(connection).size() < readable.size() - consumed) session.progress = {};
+  if (session.exchange != none && tcp_.readable(connection).size() < readable.size() - consumed) {
+    exchanges_[session.exchange].progress = {};
+  }
 }
 
 // Returns how many bytes are done with.
@@ -214,13 +255,14 @@ size_t Sessions::run_requests(Instant now, ConnectionIndex connection, std::stri
   std::string_view rest = readable;
   // Bounded: every turn takes at least one byte off `rest`, or ends.
   while (session.state == State::reading) {
-    if (session.body.state() == http::DrainState::more) {
-      const size_t drained = session.body.drain(rest);
+    if (is_draining_body(session)) {
+      http::BodyDrain& body = exchanges_[session.exchange].body;
+      const size_t drained = body.drain(rest);
       counters_.add(Counter::http_body_drained_bytes, drained);
       rest.remove_prefix(drained);
-      if (session.body.state() == http::DrainState::more) break;
+      if (body.state() == http::DrainState::more) break;
     }
-    if (session.body.state() == http::DrainState::failed) {
+    if (is_draining_body(session)) {
       counters_.add(Counter::http_body_failed);
       finish(now,
              connection);  // its response went out already; where the next request is, nobody knows
@@ -234,10 +276,14 @@ size_t Sessions::run_requests(Instant now, ConnectionIndex connection, std::stri
     if (slots_.available() <= slots_reserved_ && tcp_.bytes_unacknowledged(connection) > 0) break;
 
     http::Request request;
-    const http::ParseResult parsed = http::parse_request(rest, session.progress, request);
+    http::ParseProgress progress;
+    if (session.exchange != none) progress = exchanges_[session.exchange].progress;
+    const http::ParseResult parsed = http::parse_request(rest, progress, request);
     if (parsed.state == http::ParseState::incomplete) {
-      if (!session.partial) set_deadline(index, now + config_.request_timeout);
+      if (!session.partial) set_deadline(now, index, config_.request_timeout);
       session.partial = true;
+      // Without one it is parsed from its start each time.
+      if (Exchange* exchange = take_exchange(index)) exchange->progress = progress;
       break;
     }
     if (tcp_.bytes_unacknowledged(connection) == 0) first_byte_.begin(now, index);
@@ -250,7 +296,7 @@ size_t Sessions::run_requests(Instant now, ConnectionIndex connection, std::stri
       outcome = respond(now, connection, request, answer);
       if (outcome != Outcome::wait) counters_.add(Counter::http_requests);
     }
-    session.progress = {};
+    if (session.exchange != none) exchanges_[session.exchange].progress = {};
     session.partial = false;
     if (outcome == Outcome::wait) break;
     answer = nullptr;
@@ -259,8 +305,16 @@ size_t Sessions::run_requests(Instant now, ConnectionIndex connection, std::stri
       finish(now, connection);
       break;
     }
-    session.body = http::BodyDrain(request, http::body_drain_max_bytes);
-    set_deadline(index, now + config_.idle_timeout);
+    if (const http::BodyDrain body(request, http::body_drain_max_bytes);
+        body.state() != http::DrainState::done) {
+      Exchange* exchange = take_exchange(index);
+      if (exchange == nullptr) {
+        finish(now, connection);  // nobody can tell where the next request begins
+        break;
+      }
+      exchange->body = body;
+    }
+    set_deadline(now, index, config_.idle_timeout);
   }
   return readable.size() - rest.size();
 }
@@ -305,7 +359,8 @@ Sessions::Outcome Sessions::respond_path(Instant now, ConnectionIndex connection
   if (!object.is_none()) return respond_object(connection, request, object, options.keep_alive);
 
   if (answer == nullptr || !(answer->key == key)) {
-    if (!lookups_.ask(key, path, connection.value())) {
+    if (take_exchange(connection.value()) == nullptr ||
+        !lookups_.ask(key, path, sessions_[connection.value()].exchange)) {
       counters_.add(Counter::session_lookups_refused);
       return respond_error(connection, http::Status::service_unavailable, options);
     }

@@ -1,9 +1,10 @@
 // Sessions: HTTP/1.1 over the connections of one tcp::Stack.
 //
-// A session keeps no bytes. A request is parsed where it lies, in the borrowed frame or in the
-// connection's receive buffer. When the Store has to be asked first, the request stays in the
-// receive buffer, unconsumed, and is parsed again when the answer has come: the path of a hit is
-// the only path.
+// A session keeps no bytes, and an idle one only a deadline: what else there is to know of half a
+// request, of content to read past or of an answer awaited is an Exchange, from a bounded pool. A
+// request is parsed where it lies, in the borrowed frame or in the connection's receive buffer.
+// When the Store has to be asked first, the request stays in the receive buffer, unconsumed, and is
+// parsed again when the answer has come: the path of a hit is the only path.
 //
 //              request whole            path known
 //   reading  ------------------>  responding ---------> reading (next request), or lingering if it
@@ -22,6 +23,7 @@
 
 #include "base/bounded_queue.h"
 #include "base/fixed_array.h"
+#include "base/index_pool.h"
 #include "base/siphash.h"
 #include "base/time.h"
 #include "content/catalog.h"
@@ -73,21 +75,40 @@ class Sessions {
   [[nodiscard]] uint32_t lookups_open() const { return lookups_.in_use(); }
 
   [[nodiscard]] static uint64_t memory_bytes(const SessionConfig& config, uint32_t connections) {
-    return uint64_t{connections} * (sizeof(Session) + 24 + 2 * sizeof(uint32_t)) +
-           Lookups::memory_bytes(config.lookups_max, connections);
+    const uint64_t exchanges = exchanges_for(connections);
+    return uint64_t{connections} * (sizeof(Session) + 16 + sizeof(uint32_t)) +  // timer, slot queue
+           exchanges * (sizeof(Exchange) + sizeof(uint32_t)) +
+           Lookups::memory_bytes(config.lookups_max, exchanges_for(connections));
+  }
+  /// Bytes of one idle connection here.
+  [[nodiscard]] static constexpr uint64_t idle_bytes() {
+    return sizeof(Session) + 16 + sizeof(uint32_t);
   }
 
  private:
   enum class State : uint8_t { closed, reading, waiting_lookup, waiting_slot, lingering };
+  static constexpr uint32_t none = IndexPool::none;
   struct Session {
-    Instant deadline;
+    uint32_t deadline_ms = 0;  // with `timed`; the low half of milliseconds
+    uint32_t exchange = none;
+    State state = State::closed;
+    bool timed : 1 = false;
+    bool partial : 1 = false;      // some bytes of a request have come
+    bool peer_closed : 1 = false;  // the client sends no more
+    bool queued : 1 = false;       // in slot_queue_
+  };
+  static_assert(sizeof(Session) == 12);
+  // What is to be remembered of a request until it is read and answered.
+  struct Exchange {
     http::BodyDrain body;
     http::ParseProgress progress;
-    State state = State::closed;
-    bool partial = false;      // some bytes of a request have come
-    bool peer_closed = false;  // the client sends no more
-    bool queued = false;       // in slot_queue_
+    uint32_t connection = none;
   };
+  // Most connections are idle, or being sent to: neither takes an exchange.
+  [[nodiscard]] static constexpr uint32_t exchanges_for(uint32_t connections) {
+    const uint32_t quarter = connections / 4 > 1024 ? connections / 4 : 1024;
+    return quarter < connections ? quarter : connections;
+  }
   enum class Outcome : uint8_t {
     done,  // answered
     last,  // answered, and the connection ends with it
@@ -121,7 +142,13 @@ class Sessions {
   [[nodiscard]] Outcome wait_for_slot(tcp::ConnectionIndex connection);
   void finish(Instant now, tcp::ConnectionIndex connection);
   void handle_deadline(Instant now, uint32_t index);
-  void set_deadline(uint32_t index, Instant deadline);
+  void set_deadline(Instant now, uint32_t index, Duration after);
+  [[nodiscard]] Exchange* take_exchange(uint32_t index);
+  void release_exchange(uint32_t index);
+  [[nodiscard]] bool is_draining_body(const Session& session) const {
+    return session.exchange != none &&
+           exchanges_[session.exchange].body.state() != http::DrainState::done;
+  }
 
   SessionConfig config_;
   tcp::Stack& tcp_;
@@ -131,6 +158,8 @@ class Sessions {
   stats::Counters& counters_;
 
   FixedArray<Session> sessions_;
+  FixedArray<Exchange> exchanges_;
+  IndexPool exchange_pool_;
   timer::TimerWheel timers_;
   Lookups lookups_;
   BoundedQueue<uint32_t> slot_queue_;

@@ -192,6 +192,7 @@
   ROW(session_idle_timeouts, "connections", "connections closed: no request for the idle time-out") \
   ROW(session_request_timeouts, "requests", "connections closed with 408: a request took longer than the time-out") \
   ROW(session_slot_waits, "requests", "requests that waited for a free head slot") \
+  ROW(session_exchanges_exhausted, "requests", "half a request, request content or an answer awaited for which there was no place to remember it") \
   ROW(session_lookups_refused, "requests", "requests answered 503: too many paths being looked up") \
   ROW(catalog_pieces_missed, "pieces", "pieces that a response needed and that were not in the arena") \
   ROW(catalog_pieces_prefetched, "pieces", "pieces asked for by read-ahead") \

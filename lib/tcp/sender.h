@@ -53,6 +53,7 @@ struct Sender {
   SendQueue queue;
   LossRecovery recovery;
   FlightMarks marks;
+  uint32_t connection = IndexPool::none;  // whose it is
   uint32_t scoreboard = IndexPool::none;
   uint32_t window_max = 0;    // the largest window the peer has offered: RFC 9293, 3.8.6.2.1
   StreamOffset limited_to;    // SND.NXT when cwnd was last the limit (RFC 7661 section 4.3)

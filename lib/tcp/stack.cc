@@ -107,6 +107,7 @@ void Stack::release_sender(Connection& c) {
   for (Span span; sender.queue.pop(span);) release_span(span);
   sender.queue.drop_lease(catalog_);
   release_scoreboard(sender);
+  if (c.blocked) catalog_.cancel_wait(c.sender);
   sender_pool_.give_back(c.sender);
   c.sender = none;
   c.blocked = false;
@@ -262,7 +263,14 @@ void Stack::unpark_all() {
   }
 }
 
+ConnectionIndex Stack::waiting(uint32_t waiter) const {
+  if (!sender_pool_.is_taken(waiter)) return ConnectionIndex::none();
+  const uint32_t index = senders_[waiter].connection;
+  return connections_[index].blocked ? ConnectionIndex(index) : ConnectionIndex::none();
+}
+
 void Stack::unblock(ConnectionIndex connection) {
+  if (connection.is_none()) return;
   Connection& c = connections_[connection.value()];
   if (c.state == State::closed || !c.blocked) return;
   c.blocked = false;

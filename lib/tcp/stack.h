@@ -71,6 +71,7 @@ struct SegmentOut {
   struct Missing {
     content::ObjectHandle object;
     uint64_t offset_bytes = 0;
+    uint32_t waiter = 0;  // the number to wait under: below Config::send_queues
   } missing;
 
   [[nodiscard]] Bytes header_bytes() const { return {header.data(), header_length}; }
@@ -78,7 +79,8 @@ struct SegmentOut {
 
 enum class Poll : uint8_t {
   segment,  // `out` is to be sent
-  blocked,  // out.missing is not in the arena; call unblock() when it is. Told once
+  blocked,  // out.missing is not in the arena: to be waited for in the Catalog, and unblock() to be
+            // called when it is. Told once. The stack cancels the wait if the connection ends
   gone,     // the object version can be read no more: abort() the connection
   nothing,  // nothing may be sent now
 };
@@ -213,7 +215,10 @@ class Stack {
   void unpark_all();
   /// The next hop does not answer: a connection that is half-open is forgotten, without a word.
   void drop_half_open(ConnectionIndex connection);
-  /// What poll_segment() said to be missing is there (or worth another try).
+  /// The connection that waits under this number; none() when it waits no more.
+  [[nodiscard]] ConnectionIndex waiting(uint32_t waiter) const;
+  /// What poll_segment() said to be missing is there (or worth another try). Does
+  /// nothing for none().
   void unblock(ConnectionIndex connection);
   /// A segment that belongs to no connection: RST, or the ACK of TIME-WAIT. Returns false when
   /// there is none.

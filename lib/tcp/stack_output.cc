@@ -216,7 +216,7 @@ Poll Stack::describe(Connection& c, const Plan& planned, uint32_t bytes, Segment
   if (usable > 0) return Poll::segment;
   if (described.stop == SendQueue::Stop::gone) return Poll::gone;
   c.blocked = true;
-  out.missing = {described.object, described.offset_bytes};
+  out.missing = {described.object, described.offset_bytes, c.sender};
   return Poll::blocked;
 }
 

@@ -80,6 +80,7 @@ bool Stack::take_sender(Connection& c) {
   sender.queue.reset(c.snd_nxt());
   sender.recovery.reset(c.snd_nxt());
   sender.marks.clear();
+  sender.connection = static_cast<uint32_t>(&c - connections_.begin());
   sender.scoreboard = none;
   sender.window_max = c.snd_wnd;
   sender.limited_to = c.snd_nxt();

@@ -200,7 +200,7 @@ class Bench {
     }
     content::Catalog::Woken woken;
     while (catalog.poll_woken(woken)) {
-      stack.unblock(tcp::ConnectionIndex(woken.waiter));
+      stack.unblock(stack.waiting(woken.waiter));
       catalog_busy_ = true;
     }
     content::ChunkIndex released;
@@ -217,9 +217,6 @@ class Bench {
     events_busy_ = false;
     tcp::Event event;
     while (stack.poll_event(event)) {
-      if (event.kind == tcp::EventKind::closed) {
-        catalog.cancel_wait(event.connection.value());
-      }
       events.push_back(event);
       events_busy_ = true;
     }
@@ -232,7 +229,7 @@ class Bench {
         return record(stack.flow(connection));
       case tcp::Poll::blocked:
         return catalog.wait(segment_.missing.object, segment_.missing.offset_bytes,
-                            connection.value());
+                            segment_.missing.waiter);
       case tcp::Poll::gone:
         return stack.abort(now, connection);
       case tcp::Poll::nothing:

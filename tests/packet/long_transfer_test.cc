@@ -70,7 +70,7 @@ class LongTransfer : public testing::Test {
       catalog_.handle(now_, content::PieceReady{need->object, need->piece, {chunk, 0, length}});
     }
     content::Catalog::Woken woken;
-    while (catalog_.poll_woken(woken)) stack_.unblock(tcp::ConnectionIndex(woken.waiter));
+    while (catalog_.poll_woken(woken)) stack_.unblock(stack_.waiting(woken.waiter));
   }
 
   // Checks one train at `offset` of the object. Returns its length.
@@ -120,7 +120,7 @@ TEST_F(LongTransfer, NineGigabytesInOrderOverAPerfectPath) {
     ASSERT_FALSE(sender.is_none()) << "stuck at " << offset;
     const tcp::Poll polled = stack_.poll_segment(now_, sender, out_);
     if (polled == tcp::Poll::blocked) {
-      catalog_.wait(out_.missing.object, out_.missing.offset_bytes, sender.value());
+      catalog_.wait(out_.missing.object, out_.missing.offset_bytes, out_.missing.waiter);
       answer_catalog();
       continue;
     }
