@@ -175,21 +175,22 @@ void Maker::plan_engines() {
   tcp.max_half_open = std::clamp(connections / 4, 16u, 4096u);
   tcp.time_wait_max = std::clamp(connections, 1024u, 65'536u);
   tcp.receive_buffers = std::clamp(connections / 8, 64u, 16'384u);
-  tcp.send_queues = connections;
+  // All of them at once, up to a number; beyond that a response may have to wait for its turn.
+  tcp.send_queues = std::min(connections, std::max(65'536u, connections / 4));
   tcp.scoreboards = std::clamp(connections / 8, 64u, 16'384u);
 
   content::CatalogLimits& catalog = plan.engine.catalog;
   catalog.objects_max = options.objects_max;
   // Each waiting connection may hold a piece that is on its way; beyond that, what the cache can
   // hold: whole chunks, and the short pieces that share chunks.
-  catalog.pieces_max = connections + 64 + plan.chunk_count + options.objects_max;
+  catalog.pieces_max = tcp.send_queues + 64 + plan.chunk_count + options.objects_max;
   catalog.chunk_count = plan.chunk_count;
   catalog.chunk_bytes = options.chunk_bytes;
   catalog.waiters_max = tcp.send_queues;
   catalog.readahead_pieces = 2;
   catalog.fresh_for = 1_s;
 
-  plan.head_slots = std::clamp(connections + connections / 4, 256u, 1u << 20);
+  plan.head_slots = std::clamp(tcp.send_queues + tcp.send_queues / 4, 256u, 1u << 20);
 
   content::ArenaView view;
   view.chunk_count = plan.chunk_count;

@@ -106,8 +106,8 @@ class Sessions {
   };
   // Most connections are idle, or being sent to: neither takes an exchange.
   [[nodiscard]] static constexpr uint32_t exchanges_for(uint32_t connections) {
-    const uint32_t quarter = connections / 4 > 1024 ? connections / 4 : 1024;
-    return quarter < connections ? quarter : connections;
+    const uint32_t share = connections / 16 > 4096 ? connections / 16 : 4096;
+    return share < connections ? share : connections;
   }
   enum class Outcome : uint8_t {
     done,  // answered

@@ -3,7 +3,10 @@
 // engine's calls alone.
 
 #include <benchmark/benchmark.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <fstream>
 #include <vector>
 
 #include "cycles.h"
@@ -202,6 +205,48 @@ void whole_connections(benchmark::State& state) {
 }
 BENCHMARK(whole_connections);
 
+double resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  double total = 0;
+  double resident = 0;
+  statm >> total >> resident;
+  return resident * static_cast<double>(sysconf(_SC_PAGESIZE));
+}
+
+// A million keep-alive connections in one engine, each of which has had one response: what the
+// process grew by.
+void million_idle_connections(benchmark::State& state) {
+  constexpr uint32_t connections = 1'000'000;
+  constexpr uint32_t per_address = 50'000;
+  for (auto _ : state) {
+    const double before = resident_bytes();
+    EngineHarness harness({.connections_max = connections, .send_queues = 1024});
+    const double reserved = resident_bytes();
+    for (uint32_t i = 0; i < connections; ++i) {
+      Peer peer{.address = 0x0a000002 + i / per_address,
+                .port = static_cast<uint16_t>(1024 + i % per_address)};
+      harness.open(peer);
+      harness.receive(harness.segment(peer, EngineHarness::ack | EngineHarness::psh, get_small));
+      for (int turn = 0; turn < 2; ++turn) {
+        harness.exchange();
+        while (harness.send()) {
+        }
+      }
+      harness.receive(harness.segment(peer, EngineHarness::ack));
+      harness.advance(Duration::from_us(1));
+      harness.engine().handle_timeout(harness.now());
+      harness.forget(peer);
+    }
+    const engine::Snapshot end = harness.engine().snapshot();
+    state.counters["connections"] = static_cast<double>(end.connections);
+    state.counters["sending"] = static_cast<double>(end.send_queues);
+    const double grown = resident_bytes() - before - static_cast<double>(harness.arena_bytes());
+    state.counters["bytes/idle"] = grown / connections;
+    state.counters["grown_after_start"] = resident_bytes() - reserved;
+  }
+}
+BENCHMARK(million_idle_connections)->Iterations(1)->Unit(benchmark::kSecond);
+
 // Bytes reserved for one more connection: idle, and while it has something unacknowledged.
 void connection_memory(benchmark::State& state) {
   const http::MediaTypes media_types("");
@@ -209,9 +254,9 @@ void connection_memory(benchmark::State& state) {
       .chunk_count = 64, .chunk_bytes = 2 << 20, .head_slot_count = 4096};
   constexpr uint32_t n = 1 << 16;
   const auto bytes = [&](uint32_t connections, uint32_t queues) {
-    engine::Config config = harness_config({.connections_max = connections}, media_types);
+    engine::Config config =
+        harness_config({.connections_max = connections, .send_queues = queues}, media_types);
     config.tcp.max_half_open = 1024;
-    config.tcp.send_queues = queues;
     return static_cast<double>(engine::Engine::memory_bytes(config, arena));
   };
   for (auto _ : state) {

@@ -1,5 +1,6 @@
 #include "engine_harness.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace sluice::perf {
@@ -19,13 +20,13 @@ engine::Config harness_config(const HarnessOptions& options, const http::MediaTy
   (void)config.inet.addresses.push_back({inet::Address::v4(server_ip), 8});
   config.inet.neighbors_max = 64;
   config.tcp.max_connections = options.connections_max;
-  config.tcp.max_half_open = options.connections_max;
+  config.tcp.max_half_open = std::min(options.connections_max, 16'384u);
   config.tcp.time_wait_max = 1024;
-  config.tcp.send_queues = options.connections_max;
+  config.tcp.send_queues = options.send_queues > 0 ? options.send_queues : options.connections_max;
   config.tcp.train_max_bytes = options.train_max_bytes;
   (void)config.tcp.ports.push_back(80);
   config.catalog.objects_max = 256;
-  config.catalog.pieces_max = options.connections_max + 1024;
+  config.catalog.pieces_max = config.tcp.send_queues + 1024;
   config.catalog.readahead_pieces = 2;
   config.catalog.fresh_for = Duration::from_s(1'000'000);
   config.session.idle_timeout = Duration::from_s(1'000'000);

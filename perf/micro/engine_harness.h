@@ -26,6 +26,7 @@ struct Peer {
 struct HarnessOptions {
   uint32_t connections_max = 1024;
   uint32_t train_max_bytes = 65'000;
+  uint32_t send_queues = 0;  // 0: one for each connection
 };
 
 class EngineHarness {
@@ -35,6 +36,7 @@ class EngineHarness {
   explicit EngineHarness(const HarnessOptions& options);
 
   [[nodiscard]] engine::Engine& engine() { return *engine_; }
+  [[nodiscard]] size_t arena_bytes() const { return memory_.size(); }
   [[nodiscard]] Instant now() const { return now_; }
   void advance(Duration by) { now_ = now_ + by; }
 
@@ -46,6 +48,8 @@ class EngineHarness {
                                  .ip_checksum = wire::RxChecksum::good,
                                  .l4_checksum = wire::RxChecksum::good});
   }
+  /// Frames for this peer are not followed any more.
+  void forget(const Peer& peer) { peers_[peer.port] = nullptr; }
   /// The three-way handshake.
   void open(Peer& peer);
   /// Polls one frame and lets it complete at once; notes what the peer is to acknowledge. Returns
