@@ -56,11 +56,11 @@ struct Connection {
   CongestionControl congestion;
   RttEstimator rtt;
 
-  Instant send_deadline = Instant::never();   // of send_timer
-  Instant wheel_deadline = Instant::never();  // what the wheel knows
-  uint32_t heard_ms = 0;                      // the last acceptable segment came
-  uint32_t sent_ms = 0;                       // the last data or FIN went out
-  uint32_t challenged_ms = 0;                 // the last challenge ACK went out
+  Instant send_deadline = Instant::never();  // of send_timer
+  uint32_t wheel_tick = 0;     // low half: with in_wheel, when the wheel brings it back
+  uint32_t heard_ms = 0;       // the last acceptable segment came
+  uint32_t sent_ms = 0;        // the last data or FIN went out
+  uint32_t challenged_ms = 0;  // the last challenge ACK went out
 
   uint32_t sender = none;     // Sender
   uint32_t buffer = none;     // receive buffer
@@ -88,7 +88,8 @@ struct Connection {
   bool resend_due : 1 = false;  // the SYN-ACK, or a FIN that is outstanding alone, is due
   bool blocked : 1 = false;     // content is missing
   bool parked : 1 = false;      // the next hop is not known
-  bool in_line : 1 = false;     // in the senders' line or the parked one
+  bool in_wheel : 1 = false;
+  bool in_line : 1 = false;  // in the senders' line or the parked one
   bool event_queued : 1 = false;
   bool sender_wanted : 1 = false;  // was refused a Sender, and is to be told when one is free
   bool window_wanted : 1 = false;  // output stopped at the peer's window with nothing in flight
@@ -99,7 +100,7 @@ struct Connection {
     return room > 0 ? static_cast<uint32_t>(room) : 0;
   }
 };
-// With its share of the table (16 bytes), of the wheel (16) and of the pool (4): 252 bytes.
+// Beside it: its share of the table (16 bytes), of the wheel (16) and of the pool (4).
 static_assert(sizeof(Connection) <= 216);
 
 }  // namespace sluice::tcp

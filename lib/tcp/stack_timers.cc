@@ -76,11 +76,14 @@ void Stack::schedule_wheel(uint32_t index) {
     const auto wait = static_cast<int32_t>(c.ack_deadline_ms - now_ms());
     at = std::min(at, now_ + Duration::from_ms(std::max(wait, 0)));
   }
-  if (c.wheel_deadline.is_never() && c.state != State::syn_received) {
+  if (!c.in_wheel && c.state != State::syn_received) {
     at = std::min(at, keep_alive_deadline(c));
   }
-  if (at >= c.wheel_deadline) return;
-  c.wheel_deadline = at;
+  if (at.is_never()) return;
+  const auto tick = static_cast<uint32_t>(timer::TimerWheel::tick_of(at));
+  if (c.in_wheel && static_cast<int32_t>(tick - c.wheel_tick) >= 0) return;
+  c.in_wheel = true;
+  c.wheel_tick = tick;
   wheel_.schedule(index, at);
 }
 
@@ -101,7 +104,7 @@ void Stack::handle_timeout(Instant now) {
 void Stack::handle_timer(uint32_t index) {
   Connection& c = connections_[index];
   ASSERT(c.state != State::closed);
-  c.wheel_deadline = Instant::never();
+  c.in_wheel = false;
   if (c.ack_delayed && static_cast<int32_t>(now_ms() - c.ack_deadline_ms) >= 0) {
     c.ack_delayed = false;
     c.ack_now = true;

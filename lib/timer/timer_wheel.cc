@@ -67,6 +67,10 @@ bool TimerWheel::is_scheduled(uint32_t item) const {
   return nodes_[item].next != none;
 }
 
+uint64_t TimerWheel::tick_of(Instant deadline) {
+  return tick_at_or_after(deadline);
+}
+
 uint32_t TimerWheel::poll_expired(Instant now) {
   const uint64_t target = tick_at_or_before(now);
   const Node& due = nodes_[due_head()];

@@ -43,6 +43,9 @@ class TimerWheel {
 
   [[nodiscard]] bool is_scheduled(uint32_t item) const;
 
+  /// The tick in which an item with this deadline fires. Requires: not never().
+  [[nodiscard]] static uint64_t tick_of(Instant deadline);
+
   /// Takes out one item whose deadline has come. Call until it says `none`; the item may be
   /// scheduled again at once.
   /// Requires: `now` is not before that of an earlier call.
