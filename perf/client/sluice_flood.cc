@@ -17,20 +17,23 @@ namespace sluice::perf {
 
 namespace {
 
-/// Whether this process is in the network namespace of the machine's first process.
-bool at_home() {
+/// Whether this process is in the namespace of that name (`ip netns`).
+bool is_inside(const std::string& space) {
   struct stat ours {};
-  struct stat first {};
-  return stat("/proc/self/ns/net", &ours) != 0 || stat("/proc/1/ns/net", &first) != 0 ||
-         (ours.st_ino == first.st_ino && ours.st_dev == first.st_dev);
+  struct stat named {};
+  return stat("/proc/self/ns/net", &ours) == 0 &&
+         stat(("/run/netns/" + space).c_str(), &named) == 0 && ours.st_ino == named.st_ino &&
+         ours.st_dev == named.st_dev;
 }
 
 int main(int count, char** words) {
   CLI::App app("SYNs from random addresses, bounded");
   FloodOptions options;
+  std::string space;
   std::string mac;
   std::string server;
   double seconds = 5;
+  app.add_option("--space", space)->required();
   app.add_option("--interface", options.interface)->required();
   app.add_option("--mac", mac)->required();
   app.add_option("--server", server)->required();
@@ -39,8 +42,8 @@ int main(int count, char** words) {
   app.add_option("--seconds", seconds)->check(CLI::Range(0.1, 60.0));
   app.add_option("--seed", options.seed);
   CLI11_PARSE(app, count, words);
-  if (at_home()) {
-    std::fputs("sluice-flood: runs in a network namespace of its own only\n", stderr);
+  if (!is_inside(space)) {
+    std::fprintf(stderr, "sluice-flood: not in the network namespace %s\n", space.c_str());
     return 2;
   }
   auto& m = options.server_mac;

@@ -58,7 +58,7 @@ class Space:
 
 def veth(one, one_device, other, other_device, mtu=1500):
     """A plain link; both ends without offloads, so that what crosses it is what a wire would carry."""
-    run("ip", "link", "add", one_device, "netns", one.name, "type", "veth",
+    run("ip", "link", "add", "name", one_device, "netns", one.name, "type", "veth",
         "peer", "name", other_device, "netns", other.name)
     for space, device in ((one, one_device), (other, other_device)):
         space.run("ethtool", "-K", device, "tso", "off", "gso", "off", "gro", "off", "tx", "off")
@@ -134,11 +134,14 @@ def faults(counters):
     return found
 
 
-def core_busy_seconds(core):
-    """User, system, irq and softirq time of one core."""
+CORE_STATES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq")
+
+
+def core_busy_seconds(core, states=("user", "nice", "system", "irq", "softirq")):
+    """Time of one core in these states (proc(5), /proc/stat)."""
     for line in pathlib.Path("/proc/stat").read_text(encoding="ascii").splitlines():
         fields = line.split()
         if fields[0] == f"cpu{core}":
-            user, nice, system, _, _, irq, softirq = map(int, fields[1:8])
-            return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+            ticks = dict(zip(CORE_STATES, map(int, fields[1:])))
+            return sum(ticks[state] for state in states) / os.sysconf("SC_CLK_TCK")
     raise RuntimeError(f"no cpu{core}")
