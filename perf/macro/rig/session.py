@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 def parser(text):
     made = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--build", type=pathlib.Path, default=ROOT / "build/gcc", help="build folder of sluice and the tools")
-    made.add_argument("--port", default="af_packet", choices=["af_packet", "af_xdp"], help="of sluice, on the server's device")
+    made.add_argument("--port", default="af_xdp", choices=["af_packet", "af_xdp"], help="of sluice, on the server's device")
     made.add_argument("--rounds", type=int, default=3)
     return made
 
