@@ -5,69 +5,117 @@
 #include "tcp/cubic.h"
 #include "tcp/hystart.h"
 #include "tcp/new_reno.h"
+#include "tcp/validation.h"
 
 namespace sluice::tcp {
-namespace {
 
-void on_congestion(CongestionControl& cc) {
-  switch (cc.algorithm()) {
-    case CongestionAlgorithm::cubic:
-      return Cubic::on_congestion(cc);
-    case CongestionAlgorithm::new_reno:
-      return NewReno::on_congestion(cc);
-  }
+CongestionControl::CongestionControl(const CongestionMemory& memory, uint16_t mss)
+    : cwnd_(std::max<uint32_t>(memory.cwnd, mss)),
+      ssthresh_(memory.ssthresh),
+      mss_(mss),
+      algorithm_(memory.algorithm) {
+  Validation::restore(*this, memory);
+  if (memory.slow_start_over) leave_first_slow_start();
+  loss_.growth.w_max = memory.plateau;
+  if (algorithm_ == CongestionAlgorithm::cubic) Cubic::restore(*this);
 }
 
-}  // namespace
+CongestionMemory CongestionControl::memory() const {
+  CongestionMemory out{.cwnd = cwnd_,
+                       .ssthresh = ssthresh_,
+                       .plateau = loss_.growth.w_max,
+                       .slow_start_over = loss_.growth.phase == Phase::later,
+                       .algorithm = algorithm_};
+  Validation::save(*this, out);
+  return out;
+}
 
-CongestionControl::CongestionControl(CongestionAlgorithm algorithm, uint16_t mss)
-    : cwnd_(initial_window_bytes(mss)), mss_(mss), algorithm_(algorithm) {}
-
-void CongestionControl::on_ack(Instant now, const AckEvent& ack) {
-  // RFC 7661, RFC 9438 section 5.8: a window that was not used says nothing of the path.
-  if (ack.acked_bytes == 0 || ack.app_limited) return;
+void CongestionControl::on_ack(Instant now, const RateSample& sample, const AckContext& ack) {
+  const bool round_start = ack.snd_una >= loss_.round_end;
+  Validation::on_ack(*this, now, sample, {.round_start = round_start, .srtt = ack.srtt});
+  if (round_start) loss_.round_end = ack.snd_nxt;
+  // RFC 6937 meters what leaves during fast recovery; the ACK that ends it has done its part.
+  if (sample.newly_acked_bytes == 0 || sample.in_recovery || ack.mode == RecoveryMode::fast) return;
+  Growth& growth = loss_.growth;
   if (in_slow_start()) {
-    if (phase_ == Phase::first_slow_start) return HyStart::on_ack(*this, ack);
-    return grow_slow_start(ack.acked_bytes, 1);
+    // RFC 7661: a window that was not used says nothing of the path.
+    if (!sample.cwnd_limited) return;
+    if (growth.phase == Phase::later) return grow_slow_start(sample.newly_acked_bytes, 1);
+    return HyStart::on_ack(*this, sample, {.round_start = round_start});
   }
   leave_first_slow_start();
   switch (algorithm_) {
     case CongestionAlgorithm::cubic:
-      return Cubic::on_ack(*this, now, ack);
+      return Cubic::on_ack(*this, now, sample, ack.srtt);
     case CongestionAlgorithm::new_reno:
-      return NewReno::on_ack(*this, ack);
+      return NewReno::on_ack(*this, sample);
   }
 }
 
-void CongestionControl::on_loss_event(Instant) {
+// What a congestion event means to ssthresh and to later growth.
+void CongestionControl::reduce(uint32_t in_flight_bytes) {
   leave_first_slow_start();
-  on_congestion(*this);
-  acked_credit_ = 0;
+  const uint32_t used = Validation::used_window(*this, in_flight_bytes);
+  switch (algorithm_) {
+    case CongestionAlgorithm::cubic:
+      Cubic::on_congestion(*this, used);
+      break;
+    case CongestionAlgorithm::new_reno:
+      NewReno::on_congestion(*this, used);
+      break;
+  }
+  loss_.growth.acked_credit = 0;
+}
+
+void CongestionControl::on_loss_event(Instant, uint32_t in_flight_bytes) {
+  save();
+  reduce(in_flight_bytes);
   cwnd_ = ssthresh_;
 }
 
+void CongestionControl::on_recovery_end(Instant) {
+  undo_valid_ = false;
+}
+
 void CongestionControl::on_rto(Instant, RtoEvent event) {
-  leave_first_slow_start();
-  if (event.first) on_congestion(*this);
-  acked_credit_ = 0;
+  save();
+  if (event.first) reduce(event.in_flight_bytes);
+  if (algorithm_ == CongestionAlgorithm::cubic) Cubic::on_rto(*this);
+  loss_.growth.acked_credit = 0;
   // RFC 5681 section 3.1: cwnd MUST be set to no more than the loss window, 1 full-sized segment.
   cwnd_ = mss_;
 }
 
-void CongestionControl::on_idle_restart(Instant) {
-  // RFC 5681 section 4.1: RW = min (IW, cwnd).
-  // What was known of the path speeds the way back up (RFC 2861 section 3.2).
-  if (ssthresh_ != ssthresh_unset) ssthresh_ = std::max(ssthresh_, cwnd_ / 4 * 3);
-  cwnd_ = std::min(cwnd_, initial_window_bytes(mss_));
-  acked_credit_ = 0;
-  if (phase_ == Phase::later && algorithm_ == CongestionAlgorithm::cubic) {
-    Cubic::on_idle_restart(*this);
+void CongestionControl::save() {
+  if (undo_valid_) return;
+  undo_valid_ = true;
+  loss_.saved_growth = loss_.growth;
+  loss_.saved_cwnd = cwnd_;
+  loss_.saved_ssthresh = ssthresh_;
+}
+
+void CongestionControl::on_undo() {
+  if (!undo_valid_) return;
+  undo_valid_ = false;
+  loss_.growth = loss_.saved_growth;
+  cwnd_ = std::max(cwnd_, loss_.saved_cwnd);
+  ssthresh_ = loss_.saved_ssthresh;
+}
+
+void CongestionControl::on_idle_restart(Instant now, Duration idle) {
+  Validation::on_idle_restart(*this, now);
+  if (algorithm_ == CongestionAlgorithm::cubic && loss_.growth.phase == Phase::later) {
+    Cubic::on_idle_restart(*this, idle);
   }
 }
 
 void CongestionControl::set_mss(uint16_t mss) {
   mss_ = mss;
   cwnd_ = std::max<uint32_t>(cwnd_, mss);
+}
+
+uint32_t CongestionControl::pipe_ack() const {
+  return Validation::pipe_ack(*this);
 }
 
 // RFC 5681 section 3.1: cwnd += min (N, SMSS) for each ACK.
@@ -80,9 +128,9 @@ void CongestionControl::grow_slow_start(uint32_t acked_bytes, uint32_t divisor) 
 }
 
 void CongestionControl::leave_first_slow_start() {
-  if (phase_ == Phase::later) return;
-  phase_ = Phase::later;
-  state_.cubic = {};
+  if (loss_.growth.phase == Phase::later) return;
+  loss_.growth.phase = Phase::later;
+  loss_.growth.cubic = {};
 }
 
 }  // namespace sluice::tcp

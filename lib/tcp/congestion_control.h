@@ -1,18 +1,22 @@
-// CongestionControl: how much may be in flight. One narrow seam, and the algorithms behind it.
+// CongestionControl: how much may be in flight, and how fast it may leave. One narrow seam, and the
+// algorithms behind it.
 //
-// Read first: RFC 5681 (the events), RFC 9438 (CUBIC), RFC 9406 (HyStart++), RFC 6582 (NewReno).
-// A plain value of 48 bytes inside a connection: copying it before a loss event is the way to undo
-// one that proved spurious. What to retransmit and when to leave recovery is the caller's.
+// Read first: RFC 5681 (the events), RFC 9438 (CUBIC), RFC 9406 (HyStart++), RFC 6582 (NewReno),
+// RFC 8257 (DCTCP), RFC 7661 (windows that were not used); then the file of each algorithm. A plain
+// value inside a Sender; what a connection keeps of it while it has nothing to send is a
+// CongestionMemory of 20 bytes. What to retransmit and when to leave recovery is the caller's.
 //
-// A new algorithm: one more enumerator, one file with its two or three functions, one more line in
-// each switch of congestion_control.cc; its state goes into the union.
+// A new algorithm: one more enumerator, one file with its functions, one more line in each switch
+// of congestion_control.cc; its state goes into the union.
 #pragma once
 
 #include <cstdint>
 #include <type_traits>
 
 #include "base/time.h"
+#include "tcp/rate_sample.h"
 #include "tcp/seq_number.h"
+#include "tcp/state.h"
 
 namespace sluice::tcp {
 
@@ -24,38 +28,66 @@ enum class CongestionAlgorithm : uint8_t { cubic, new_reno };
   return 10 * mss < low ? 10 * mss : low;
 }
 
-/// One ACK that acknowledged something new, outside of loss recovery.
-struct AckEvent {
-  // Bytes newly delivered, by cumulative or selective ACK, each counted once.
-  uint32_t acked_bytes = 0;
-  Duration rtt;           // the sample that this ACK gave; 0: none
-  Duration smoothed_rtt;  // 0: not known yet
-  StreamOffset snd_una;   // after this ACK
+/// Where the connection stands after an ACK.
+struct AckContext {
+  StreamOffset snd_una;
   StreamOffset snd_nxt;
-  // The sender did not use the whole window that it had: nothing was learnt about the path.
-  bool app_limited = false;
+  Duration srtt;  // 0: not known yet
+  Duration min_rtt;
+  RecoveryMode mode = RecoveryMode::open;  // once recovery has judged the ACK
+  bool ece = false;                        // it echoes a congestion mark (RFC 3168)
 };
+
+/// What a connection remembers while it has no Sender.
+struct CongestionMemory {
+  static constexpr uint32_t ssthresh_unset = UINT32_MAX;
+
+  uint32_t cwnd = 0;
+  uint32_t ssthresh = ssthresh_unset;
+  uint32_t plateau = 0;          // cubic: W_max
+  uint32_t pipe_ack = 0;         // RFC 7661; 0: not known
+  uint16_t stamp_s = 0;          // when the window was last found valid, modulo 2^16
+  bool slow_start_over = false;  // the first slow start has ended
+  // Each connection has its own, so that a route may choose it one day.
+  CongestionAlgorithm algorithm = CongestionAlgorithm::cubic;
+
+  [[nodiscard]] static CongestionMemory fresh(CongestionAlgorithm algorithm, uint16_t mss) {
+    return {.cwnd = initial_window_bytes(mss), .algorithm = algorithm};
+  }
+};
+static_assert(sizeof(CongestionMemory) <= 20);
 
 class CongestionControl {
  public:
   CongestionControl() = default;
-  /// Units: `mss` in bytes of payload per segment.
-  CongestionControl(CongestionAlgorithm algorithm, uint16_t mss);
+  /// A new connection's. Units: `mss` in bytes of payload per segment.
+  CongestionControl(CongestionAlgorithm algorithm, uint16_t mss)
+      : CongestionControl(CongestionMemory::fresh(algorithm, mss), mss) {}
+  /// One that sends again. The next call tells how long it was idle: on_idle_restart().
+  CongestionControl(const CongestionMemory& memory, uint16_t mss);
+  [[nodiscard]] CongestionMemory memory() const;
 
-  void on_ack(Instant now, const AckEvent& ack);
-  /// A loss was found and recovery begins: at most once per window of data. cwnd() becomes
-  /// ssthresh(); the caller meters what it sends during recovery (RFC 6937).
-  void on_loss_event(Instant now);
-  /// The peer echoed a congestion mark (RFC 3168): like a loss, nothing to retransmit.
-  void on_congestion_mark(Instant now) { on_loss_event(now); }
+  /// Every ACK that delivers something, or finds something lost, in every mode. Loss events that it
+  /// led to come first.
+  void on_ack(Instant now, const RateSample& sample, const AckContext& ack);
+  /// A loss was found and fast recovery begins: at most once per window of data. Units: `in_flight`
+  /// in bytes, before the loss. The window becomes ssthresh(); the caller meters what it sends
+  /// during recovery (RFC 6937), unless uses_prr() says no.
+  void on_loss_event(Instant now, uint32_t in_flight_bytes);
+  /// Fast recovery, or that after a timeout, is over.
+  void on_recovery_end(Instant now);
   /// The retransmission timer expired. `first`: the segment had not timed out before (RFC 5681
   /// section 3.1: ssthresh is held constant on the next ones).
   struct RtoEvent {
     bool first = true;
+    uint32_t in_flight_bytes = 0;
   };
   void on_rto(Instant now, RtoEvent event);
-  /// Nothing was sent for longer than one RTO. Source: RFC 5681 section 4.1; RFC 9438 section 5.8.
-  void on_idle_restart(Instant now);
+  /// The loss event, or timeout, of this recovery was none: all is as it was before.
+  /// Source: RFC 4015; RFC 9438 section 4.9.
+  void on_undo();
+  /// Nothing was in flight for `idle`, which is longer than one RTO, and now there will be.
+  void on_idle_restart(Instant now, Duration idle);
   /// The path's MTU changed. Windows are bytes and stay.
   void set_mss(uint16_t mss);
 
@@ -63,10 +95,15 @@ class CongestionControl {
   [[nodiscard]] uint32_t cwnd() const { return cwnd_; }
   [[nodiscard]] uint32_t ssthresh() const { return ssthresh_; }
   [[nodiscard]] bool in_slow_start() const { return cwnd_ < ssthresh_; }
+  /// Should RFC 6937 meter what is sent during fast recovery?
+  [[nodiscard]] bool uses_prr() const { return true; }
   [[nodiscard]] uint16_t mss() const { return mss_; }
   [[nodiscard]] CongestionAlgorithm algorithm() const { return algorithm_; }
+  /// The largest amount delivered in one of the latest round trips; 0: not known.
+  /// Source: RFC 7661 section 4.2, pipeACK.
+  [[nodiscard]] uint32_t pipe_ack() const;
 
-  static constexpr uint32_t ssthresh_unset = UINT32_MAX;
+  static constexpr uint32_t ssthresh_unset = CongestionMemory::ssthresh_unset;
   // Windows beyond this are of no use: 1 GiB is the largest that window scaling can advertise.
   static constexpr uint32_t cwnd_max = 1u << 30;
 
@@ -74,10 +111,10 @@ class CongestionControl {
   friend struct Cubic;
   friend struct NewReno;
   friend struct HyStart;
+  friend struct Validation;
 
   // HyStart++ while in the first slow start. Units: microseconds.
   struct HyStartState {
-    uint32_t round_end = 0;  // low half of a StreamOffset
     uint32_t last_round_min_us = 0;
     uint32_t round_min_us = 0;
     uint32_t css_baseline_us = 0;  // 0: not in conservative slow start
@@ -87,30 +124,58 @@ class CongestionControl {
   // CUBIC in congestion avoidance.
   struct CubicState {
     int64_t epoch_start_ns = 0;  // 0: the epoch begins with the next ACK
+    int64_t paused_at_ns = 0;    // 0: not paused; the application is the limit since then
     uint32_t k_us = 0;
-    uint32_t cwnd_prior = 0;  // the window at the last congestion event
     uint32_t w_est = 0;
     float cwnd_fraction = 0;  // growth of less than a byte, kept for the next ACK
   };
   enum class Phase : uint8_t { first_slow_start, later };
+  // How a window that answers to losses grows.
+  struct Growth {
+    uint32_t w_max = 0;         // cubic: where the last loss happened
+    uint32_t cwnd_prior = 0;    // cubic: the window at the last congestion event
+    uint32_t acked_credit = 0;  // bytes acknowledged, not yet turned into growth
+    Phase phase = Phase::first_slow_start;
+    union {
+      HyStartState hystart = {};
+      CubicState cubic;
+    };
+  };
+  // RFC 7661.
+  struct ValidationState {
+    uint32_t round_bytes = 0;  // delivered in this round trip
+    uint32_t peak_now = 0;     // the largest round of this period, and of the one before
+    uint32_t peak_before = 0;
+    uint32_t period_end_ms = 0;
+    uint32_t valid_at_s = 0;
+  };
+  // Of every algorithm whose window answers to losses.
+  struct LossBased {
+    StreamOffset round_end;      // SND.NXT when this round trip began
+    StreamOffset reduced_until;  // SND.NXT when the window was reduced last
+    Growth growth;
+    ValidationState validation;
+    // As it was before the first loss event of this recovery.
+    Growth saved_growth;
+    uint32_t saved_cwnd = 0;
+    uint32_t saved_ssthresh = 0;
+  };
 
+  void save();
+  void reduce(uint32_t in_flight_bytes);
   void grow_slow_start(uint32_t acked_bytes, uint32_t divisor);
   void leave_first_slow_start();
 
   uint32_t cwnd_ = 0;
   uint32_t ssthresh_ = ssthresh_unset;
-  uint32_t w_max_ = 0;         // cubic: where the last loss happened
-  uint32_t acked_credit_ = 0;  // bytes acknowledged, not yet turned into growth
   uint16_t mss_ = 536;
   CongestionAlgorithm algorithm_ = CongestionAlgorithm::cubic;
-  Phase phase_ = Phase::first_slow_start;
-  union State {
-    HyStartState hystart;
-    CubicState cubic;
-    constexpr State() : hystart{} {}
-  } state_;
+  bool undo_valid_ = false;
+  union {
+    LossBased loss_ = {};
+  };
 };
-static_assert(sizeof(CongestionControl) <= 48);
+static_assert(sizeof(CongestionControl) <= 192);
 static_assert(std::is_trivially_copyable_v<CongestionControl>);
 
 }  // namespace sluice::tcp

@@ -53,7 +53,7 @@ struct Connection {
   uint32_t ts_offset = 0;
   uint32_t ack_deadline_ms = 0;  // with ack_delayed
 
-  CongestionControl congestion;
+  CongestionMemory congestion;  // while there is no sender; then it is the Sender's
   RttEstimator rtt;
 
   Instant send_deadline = Instant::never();  // of send_timer
@@ -101,6 +101,6 @@ struct Connection {
   }
 };
 // Beside it: its share of the table (16 bytes), of the wheel (16) and of the pool (4).
-static_assert(sizeof(Connection) <= 216);
+static_assert(sizeof(Connection) <= 192);
 
 }  // namespace sluice::tcp

@@ -29,32 +29,35 @@ uint32_t to_window(double bytes) {
 // RFC 9438 section 4.2. Units: windows in bytes here, in segments there.
 //   W_cubic(t) = C * (t - K)^3 + W_max
 //   K = cbrt((W_max - cwnd_epoch) / C)
-void Cubic::on_ack(CongestionControl& cc, Instant now, const AckEvent& ack) {
-  CongestionControl::CubicState& state = cc.state_.cubic;
+void Cubic::on_ack(CongestionControl& cc, Instant now, const RateSample& sample, Duration srtt) {
+  CongestionControl::Growth& growth = cc.loss_.growth;
+  CongestionControl::CubicState& state = growth.cubic;
+  // Section 5.8: time in which the application is the limit does not count.
+  if (!sample.cwnd_limited) {
+    if (state.paused_at_ns == 0) state.paused_at_ns = std::max<int64_t>(now.ns(), 1);
+    return;
+  }
   const double mss = cc.mss_;
   if (state.epoch_start_ns == 0) {
-    state.epoch_start_ns = std::max<int64_t>(now.ns(), 1);
-    state.w_est = cc.cwnd_;
-    cc.acked_credit_ = 0;
-    // RFC 9438 section 4.10: without a loss to go by (HyStart++, idle), K is 0 and W_max is cwnd.
-    if (cc.w_max_ < cc.cwnd_) cc.w_max_ = cc.cwnd_;
-    const double below = static_cast<double>(cc.w_max_ - cc.cwnd_) / mss;
-    state.k_us = static_cast<uint32_t>(std::min(std::cbrt(below / c) * 1e6, elapsed_max_s * 1e6));
+    begin_epoch(cc, now);
+  } else if (state.paused_at_ns != 0) {
+    state.epoch_start_ns += now.ns() - state.paused_at_ns;
   }
+  state.paused_at_ns = 0;
   const double cwnd = cc.cwnd_;
   const double k = static_cast<double>(state.k_us) * 1e-6;
   const double t =
       std::min(static_cast<double>(now.ns() - state.epoch_start_ns) * 1e-9, elapsed_max_s);
-  const double rtt = static_cast<double>(ack.smoothed_rtt.ns()) * 1e-9;
-  const double w_max = cc.w_max_;
+  const double rtt = static_cast<double>(srtt.ns()) * 1e-9;
+  const double w_max = growth.w_max;
 
   // Section 4.3: W_est = W_est + alpha_cubic * segments_acked / cwnd; alpha is 1 once W_est has
   // reached the window of before the congestion event. Whole bytes: the rest is kept as credit.
-  const double gain = state.w_est >= state.cwnd_prior ? 1.0 : alpha;
-  const double credit = static_cast<double>(cc.acked_credit_) + ack.acked_bytes;
+  const double gain = state.w_est >= growth.cwnd_prior ? 1.0 : alpha;
+  const double credit = static_cast<double>(growth.acked_credit) + sample.newly_acked_bytes;
   const double grown = std::floor(gain * credit * mss / cwnd);
   state.w_est = to_window(static_cast<double>(state.w_est) + grown);
-  cc.acked_credit_ = to_window(credit - grown * cwnd / (gain * mss));
+  growth.acked_credit = to_window(credit - grown * cwnd / (gain * mss));
 
   if (c * cube(t - k) * mss + w_max < static_cast<double>(state.w_est)) {
     // Section 4.3, the Reno-friendly region: cwnd SHOULD be set to W_est.
@@ -65,24 +68,50 @@ void Cubic::on_ack(CongestionControl& cc, Instant now, const AckEvent& ack) {
   // cwnd = cwnd + (target - cwnd) / cwnd for each segment acknowledged.
   const double target = std::clamp(c * cube(t + rtt - k) * mss + w_max, cwnd, 1.5 * cwnd);
   const double window =
-      cwnd + state.cwnd_fraction + (target - cwnd) * std::min(ack.acked_bytes / cwnd, 1.0);
+      cwnd + state.cwnd_fraction + (target - cwnd) * std::min(sample.newly_acked_bytes / cwnd, 1.0);
   cc.cwnd_ = to_window(window);
   state.cwnd_fraction = static_cast<float>(window - std::floor(window));
 }
 
-void Cubic::on_congestion(CongestionControl& cc) {
-  // Section 4.7, fast convergence: a flow that lost before it reached its former window makes room.
-  const bool shrinking = cc.cwnd_ < cc.w_max_;
-  cc.w_max_ = shrinking ? to_window(cc.cwnd_ * (1.0 + beta) / 2.0) : cc.cwnd_;
-  // Section 4.6: ssthresh = max(flight_size * beta_cubic, 2 MSS). cwnd stands for flight_size, as
-  // the section allows where cwnd does not grow while the application is the limit.
-  cc.ssthresh_ = std::max(to_window(cc.cwnd_ * beta), 2u * cc.mss_);
-  cc.state_.cubic = {};
-  cc.state_.cubic.cwnd_prior = cc.cwnd_;
+void Cubic::begin_epoch(CongestionControl& cc, Instant now) {
+  CongestionControl::Growth& growth = cc.loss_.growth;
+  growth.cubic.epoch_start_ns = std::max<int64_t>(now.ns(), 1);
+  growth.cubic.w_est = cc.cwnd_;
+  growth.acked_credit = 0;
+  // Sections 4.8 and 4.10: without a loss to go by (a timeout, HyStart++), K is 0 and W_max is
+  // cwnd.
+  if (growth.w_max < cc.cwnd_) growth.w_max = cc.cwnd_;
+  const double below = static_cast<double>(growth.w_max - cc.cwnd_) / cc.mss_;
+  growth.cubic.k_us =
+      static_cast<uint32_t>(std::min(std::cbrt(below / c) * 1e6, elapsed_max_s * 1e6));
 }
 
-void Cubic::on_idle_restart(CongestionControl& cc) {
-  cc.state_.cubic = {};
+void Cubic::on_congestion(CongestionControl& cc, uint32_t used_bytes) {
+  CongestionControl::Growth& growth = cc.loss_.growth;
+  // Section 4.7, fast convergence: a flow that lost before it reached its former window makes room.
+  const bool shrinking = used_bytes < growth.w_max;
+  growth.w_max = shrinking ? to_window(used_bytes * (1.0 + beta) / 2.0) : used_bytes;
+  // Section 4.6: ssthresh = max(flight_size * beta_cubic, 2 MSS). The window in use stands for
+  // flight_size.
+  cc.ssthresh_ = std::max(to_window(used_bytes * beta), 2u * cc.mss_);
+  growth.cubic = {};
+  growth.cwnd_prior = used_bytes;
+}
+
+void Cubic::on_rto(CongestionControl& cc) {
+  cc.loss_.growth.w_max = 0;
+}
+
+void Cubic::on_idle_restart(CongestionControl& cc, Duration idle) {
+  CongestionControl::CubicState& state = cc.loss_.growth.cubic;
+  if (state.epoch_start_ns != 0) state.epoch_start_ns += idle.ns();
+  state.paused_at_ns = 0;
+}
+
+// The epoch begins anew: below the plateau the curve goes on where it was, as K follows from cwnd.
+void Cubic::restore(CongestionControl& cc) {
+  if (cc.ssthresh_ == CongestionControl::ssthresh_unset) return;
+  cc.loss_.growth.cwnd_prior = to_window(cc.ssthresh_ / beta);
 }
 
 }  // namespace sluice::tcp

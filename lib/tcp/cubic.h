@@ -9,11 +9,18 @@ namespace sluice::tcp {
 
 struct Cubic {
   /// Congestion avoidance only.
-  static void on_ack(CongestionControl& cc, Instant now, const AckEvent& ack);
-  /// Sets w_max and ssthresh from the window at the time of the event, and ends the epoch.
-  static void on_congestion(CongestionControl& cc);
+  static void on_ack(CongestionControl& cc, Instant now, const RateSample& sample, Duration srtt);
+  /// Sets w_max and ssthresh from the window in use at the time of the event, and ends the epoch.
+  static void on_congestion(CongestionControl& cc, uint32_t used_bytes);
+  /// What follows a timeout begins without a plateau to return to. Source: RFC 9438 section 4.8.
+  static void on_rto(CongestionControl& cc);
   /// Time in which the sender was idle does not count. Source: RFC 9438 section 5.8.
-  static void on_idle_restart(CongestionControl& cc);
+  static void on_idle_restart(CongestionControl& cc, Duration idle);
+  /// The rest of the state, from what was remembered.
+  static void restore(CongestionControl& cc);
+
+ private:
+  static void begin_epoch(CongestionControl& cc, Instant now);
 };
 
 }  // namespace sluice::tcp

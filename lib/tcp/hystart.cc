@@ -15,14 +15,10 @@ constexpr uint32_t css_rounds_max = 5;
 
 }  // namespace
 
-void HyStart::on_ack(CongestionControl& cc, const AckEvent& ack) {
-  CongestionControl::HyStartState& state = cc.state_.hystart;
-  const auto una = SeqNumber(static_cast<uint32_t>(ack.snd_una.value()));
-  // Section 4.2: rounds end when the data in flight at their beginning is acknowledged. A round_end
-  // of 0 is the connection's beginning.
-  const bool round_over = una >= SeqNumber(state.round_end);
-  if (round_over) {
-    state.round_end = static_cast<uint32_t>(ack.snd_nxt.value());
+void HyStart::on_ack(CongestionControl& cc, const RateSample& sample, Round round) {
+  CongestionControl::HyStartState& state = cc.loss_.growth.hystart;
+  // Section 4.2: rounds end when the data in flight at their beginning is acknowledged.
+  if (round.round_start) {
     state.last_round_min_us = state.round_min_us;
     state.round_min_us = 0;
     state.samples = 0;
@@ -32,10 +28,10 @@ void HyStart::on_ack(CongestionControl& cc, const AckEvent& ack) {
     }
   }
   const bool conservative = state.css_baseline_us != 0;
-  cc.grow_slow_start(ack.acked_bytes, conservative ? css_growth_divisor : 1);
-  if (ack.rtt <= Duration()) return;
+  cc.grow_slow_start(sample.newly_acked_bytes, conservative ? css_growth_divisor : 1);
+  if (sample.rtt <= Duration()) return;
 
-  const auto rtt_us = static_cast<uint32_t>(std::clamp<int64_t>(ack.rtt.us(), 1, INT32_MAX));
+  const auto rtt_us = static_cast<uint32_t>(std::clamp<int64_t>(sample.rtt.us(), 1, INT32_MAX));
   state.round_min_us = state.round_min_us == 0 ? rtt_us : std::min(state.round_min_us, rtt_us);
   if (state.samples < UINT16_MAX) ++state.samples;
   if (state.samples < rtt_samples_min) return;

@@ -9,8 +9,11 @@
 namespace sluice::tcp {
 
 struct HyStart {
+  struct Round {
+    bool round_start = false;  // this ACK begins another round trip
+  };
   /// Grows the window and may end slow start. Requires: the first slow start.
-  static void on_ack(CongestionControl& cc, const AckEvent& ack);
+  static void on_ack(CongestionControl& cc, const RateSample& sample, Round round);
 };
 
 }  // namespace sluice::tcp

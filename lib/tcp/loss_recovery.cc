@@ -80,17 +80,17 @@ void LossRecovery::enter_fast(Instant now, const Flight& flight, CongestionContr
   retransmitted_to_ = flight.una;
   mark_ = flight.nxt;
   probe_outstanding_ = false;
-  undo_ = congestion;
   undo_valid_ = true;
   clock_valid_ = false;
-  congestion.on_loss_event(now);
+  congestion.on_loss_event(now, static_cast<uint32_t>(flight.nxt - flight.una));
   recover_fs_ = std::max<uint32_t>(static_cast<uint32_t>(flight.nxt - flight.una), 1);
   prr_delivered_ = prr_out_ = 0;
   // RFC 6937 section 3: the first retransmission goes out at once.
   allowance_ = flight.mss;
 }
 
-void LossRecovery::leave(const Flight& flight) {
+void LossRecovery::leave(Instant now, const Flight& flight, CongestionControl& congestion) {
+  congestion.on_recovery_end(now);
   mode_ = RecoveryMode::open;
   duplicates_ = 0;
   undo_valid_ = false;
@@ -100,11 +100,11 @@ void LossRecovery::leave(const Flight& flight) {
 void LossRecovery::on_rto(Instant now, const Flight& flight, Timeout timeout,
                           CongestionControl& congestion) {
   if (mode_ == RecoveryMode::open) {
-    undo_ = congestion;
     undo_valid_ = true;
     clock_valid_ = false;
   }
-  congestion.on_rto(now, {.first = timeout.first});
+  congestion.on_rto(now, {.first = timeout.first,
+                          .in_flight_bytes = static_cast<uint32_t>(flight.nxt - flight.una)});
   mode_ = RecoveryMode::rto;
   duplicates_ = 0;
   probe_outstanding_ = false;
@@ -135,7 +135,7 @@ bool LossRecovery::undo_if_spurious(const Ack& ack, CongestionControl& congestio
   if (!undo_valid_ || !clock_valid_) return false;
   undo_valid_ = false;  // only the first such ACK can tell
   if (!ack.has_echo || static_cast<int32_t>(ack.echo - undo_clock_) >= 0) return false;
-  congestion = undo_;
+  congestion.on_undo();
   return true;
 }
 
@@ -185,7 +185,8 @@ void LossRecovery::judge_probe(Instant now, const Flight& flight, const Ack& ack
       probe_outstanding_ = false;
     } else if (flight.una > probe_.end) {
       probe_outstanding_ = false;
-      congestion.on_loss_event(now);
+      congestion.on_loss_event(now, static_cast<uint32_t>(flight.nxt - flight.una));
+      congestion.on_recovery_end(now);
       verdict.probe_repaired = true;
     }
   } else if (!board.empty() && board.highest() >= probe_.end) {
@@ -206,9 +207,9 @@ LossRecovery::Verdict LossRecovery::on_ack(Instant now, const Flight& flight, co
   if (mode_ != RecoveryMode::open && advanced) {
     if (undo_if_spurious(ack, congestion)) {
       verdict.spurious = true;
-      leave(flight);
+      leave(now, flight, congestion);
     } else if (flight.una >= recovery_point_) {
-      leave(flight);
+      leave(now, flight, congestion);
     }
   }
   judge_probe(now, flight, ack, board, congestion, verdict);
@@ -235,7 +236,9 @@ LossRecovery::Verdict LossRecovery::on_ack(Instant now, const Flight& flight, co
     retransmitted_to_ = flight.una;
     recovery_point_ = mark_ = flight.nxt;
     // A second loss, later than the first: RFC 5681 section 4.3.
-    if (mode_ == RecoveryMode::fast) congestion.on_loss_event(now);
+    if (mode_ == RecoveryMode::fast) {
+      congestion.on_loss_event(now, static_cast<uint32_t>(flight.nxt - flight.una));
+    }
   }
   if (mode_ == RecoveryMode::fast) {
     const uint32_t delivered = ack.duplicate && board.empty() ? flight.mss : ack.delivered_bytes;

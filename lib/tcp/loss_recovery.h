@@ -97,7 +97,7 @@ class LossRecovery {
  private:
   [[nodiscard]] StreamOffset lost_edge(const Flight& flight, const Scoreboard& board) const;
   void enter_fast(Instant now, const Flight& flight, CongestionControl& congestion);
-  void leave(const Flight& flight);
+  void leave(Instant now, const Flight& flight, CongestionControl& congestion);
   [[nodiscard]] bool undo_if_spurious(const Ack& ack, CongestionControl& congestion);
   void meter(const Flight& flight, const Scoreboard& board, uint32_t delivered,
              const CongestionControl& congestion);
@@ -124,8 +124,6 @@ class LossRecovery {
   uint32_t prr_delivered_ = 0;
   uint32_t prr_out_ = 0;
   uint32_t allowance_ = 0;
-
-  CongestionControl undo_;  // as it was before the loss event
 };
 
 }  // namespace sluice::tcp

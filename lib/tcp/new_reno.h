@@ -1,4 +1,4 @@
-// NewReno: additive increase, multiplicative decrease.
+// NewReno: additive increase, multiplicative decrease. The reference.
 //
 // Read first: RFC 5681 section 3.1, RFC 3465 (counting bytes), RFC 6582.
 #pragma once
@@ -11,17 +11,19 @@ namespace sluice::tcp {
 
 struct NewReno {
   /// Congestion avoidance: one MSS for each window acknowledged. Source: RFC 3465 section 2.1.
-  static void on_ack(CongestionControl& cc, const AckEvent& ack) {
-    const uint64_t credit = uint64_t{cc.acked_credit_} + ack.acked_bytes;
+  static void on_ack(CongestionControl& cc, const RateSample& sample) {
+    if (!sample.cwnd_limited) return;
+    uint32_t& kept = cc.loss_.growth.acked_credit;
+    const uint64_t credit = uint64_t{kept} + sample.newly_acked_bytes;
     const uint64_t windows = credit / cc.cwnd_;
-    cc.acked_credit_ = static_cast<uint32_t>(credit % cc.cwnd_);
+    kept = static_cast<uint32_t>(credit % cc.cwnd_);
     cc.cwnd_ = static_cast<uint32_t>(
         std::min<uint64_t>(cc.cwnd_ + windows * cc.mss_, CongestionControl::cwnd_max));
   }
-  /// RFC 5681 equation 4: ssthresh = max (FlightSize / 2, 2*SMSS). cwnd stands for FlightSize: it
-  /// does not grow while the application is the limit.
-  static void on_congestion(CongestionControl& cc) {
-    cc.ssthresh_ = std::max(cc.cwnd_ / 2, 2u * cc.mss_);
+  /// RFC 5681 equation 4: ssthresh = max (FlightSize / 2, 2*SMSS). The window in use stands for
+  /// FlightSize.
+  static void on_congestion(CongestionControl& cc, uint32_t used_bytes) {
+    cc.ssthresh_ = std::max(used_bytes / 2, 2u * cc.mss_);
   }
 };
 

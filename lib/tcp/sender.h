@@ -7,6 +7,7 @@
 
 #include "base/index_pool.h"
 #include "base/time.h"
+#include "tcp/congestion_control.h"
 #include "tcp/loss_recovery.h"
 #include "tcp/send_queue.h"
 #include "tcp/seq_number.h"
@@ -51,6 +52,7 @@ class FlightMarks {
 
 struct Sender {
   SendQueue queue;
+  CongestionControl congestion;
   LossRecovery recovery;
   FlightMarks marks;
   uint32_t connection = IndexPool::none;  // whose it is

@@ -106,6 +106,7 @@ void Stack::release_sender(Connection& c) {
   Sender& sender = senders_[c.sender];
   for (Span span; sender.queue.pop(span);) release_span(span);
   sender.queue.drop_lease(catalog_);
+  c.congestion = sender.congestion.memory();
   release_scoreboard(sender);
   if (c.blocked) catalog_.cancel_wait(c.sender);
   sender_pool_.give_back(c.sender);
@@ -323,15 +324,12 @@ Info Stack::info(ConnectionIndex connection) const {
   Info out;
   out.flow = c.flow;
   out.state = c.state;
-  out.congestion = c.congestion.algorithm();
   out.timestamps = c.timestamps;
   out.sack = c.sack_permitted;
   out.blocked = c.blocked;
   out.parked = c.parked;
   out.peer_window_scale = c.snd_wscale;
   out.mss = c.mss;
-  out.cwnd_bytes = c.congestion.cwnd();
-  out.ssthresh_bytes = c.congestion.ssthresh();
   out.in_flight_bytes = c.in_flight;
   out.peer_window_bytes = c.snd_wnd;
   out.window_bytes = c.rcv_window();
@@ -346,6 +344,11 @@ Info Stack::info(ConnectionIndex connection) const {
   out.bytes_received = next > 0 ? next - 1 - (fin_received ? 1 : 0) : 0;
   out.bytes_queued = bytes_unacknowledged(connection);
   out.bytes_unread = static_cast<uint32_t>(readable(connection).size());
+  const CongestionControl congestion =
+      c.sender == none ? CongestionControl(c.congestion, c.mss) : senders_[c.sender].congestion;
+  out.congestion = congestion.algorithm();
+  out.cwnd_bytes = congestion.cwnd();
+  out.ssthresh_bytes = congestion.ssthresh();
   if (c.sender != none) {
     out.recovery = senders_[c.sender].recovery.mode();
     out.sacked_bytes = board(senders_[c.sender]).sacked_bytes();

@@ -123,22 +123,26 @@ void Stack::handle_sender_ack(uint32_t index, const Segment& segment, uint32_t a
                                                          .dsack = sack.dsack,
                                                          .has_echo = c.timestamps,
                                                          .echo = segment.ts_echo},
-                                                        scoreboard, c.congestion);
+                                                        scoreboard, sender.congestion);
   if (verdict.entered_recovery) counters_.add(Counter::tcp_fast_recoveries);
   if (verdict.spurious) counters_.add(Counter::tcp_spurious_recoveries);
   if (verdict.retransmission_lost) counters_.add(Counter::tcp_lost_retransmissions);
   if (verdict.probe_repaired) counters_.add(Counter::tcp_tail_probes_useful);
 
-  // In fast recovery RFC 6937 meters what is sent; the ACK that ends it has done its part. SACKed
-  // bytes count when they are acknowledged: RFC 3042 section 2, duplicate ACKs do not change cwnd.
-  if (acked > 0 && recovery.mode() != RecoveryMode::fast && mode_before != RecoveryMode::fast) {
-    c.congestion.on_ack(now_, {.acked_bytes = acked,
-                               .rtt = rtt,
-                               .smoothed_rtt = c.rtt.srtt(),
-                               .snd_una = c.snd_una,
-                               .snd_nxt = c.snd_nxt(),
-                               .app_limited = recovery.mode() == RecoveryMode::open &&
-                                              c.snd_una > sender.limited_to});
+  // SACKed bytes count when they are acknowledged: RFC 3042 section 2, duplicate ACKs do not change
+  // cwnd.
+  if (acked > 0) {
+    const bool limited = recovery.mode() != RecoveryMode::open || c.snd_una <= sender.limited_to;
+    sender.congestion.on_ack(now_,
+                             {.newly_acked_bytes = acked,
+                              .rtt = rtt,
+                              .cwnd_limited = limited,
+                              .in_recovery = mode_before == RecoveryMode::fast},
+                             {.snd_una = c.snd_una,
+                              .snd_nxt = c.snd_nxt(),
+                              .srtt = c.rtt.srtt(),
+                              .min_rtt = c.rtt.min_rtt(),
+                              .mode = recovery.mode()});
   }
   if (scoreboard.empty()) release_scoreboard(sender);
   if (acked > 0 || verdict.entered_recovery) arm_send_timer(c);
@@ -203,7 +207,7 @@ Duration Stack::sample_rtt(Connection& c, const Segment& segment) {
     return {};
   }
   // RFC 7323 appendix G, but there are never more samples than trains.
-  const uint32_t expected = c.congestion.cwnd() / std::max<uint32_t>(2u * c.mss, 1);
+  const uint32_t expected = sender.congestion.cwnd() / std::max<uint32_t>(2u * c.mss, 1);
   c.rtt.add_sample(rtt, std::clamp<uint32_t>(expected, 1, 4));
   return rtt;
 }

@@ -22,9 +22,9 @@ constexpr uint32_t round_down(uint32_t bytes, uint32_t unit) {
 
 // Is the flight large enough to tell something about the path? RFC 7661 section 4.3: while more
 // than half of the window is used, it may grow; here only slow start is that generous.
-bool fills_window(const Connection& c) {
-  const uint32_t cwnd = c.congestion.cwnd();
-  if (c.congestion.in_slow_start()) return uint64_t{c.in_flight} * 2 > cwnd;
+bool fills_window(const Connection& c, const CongestionControl& congestion) {
+  const uint32_t cwnd = congestion.cwnd();
+  if (congestion.in_slow_start()) return uint64_t{c.in_flight} * 2 > cwnd;
   return c.in_flight + c.mss > cwnd;
 }
 
@@ -73,7 +73,7 @@ Stack::Plan Stack::plan_again(const Connection& c, const Sender& sender, LossRec
   const uint64_t wanted =
       how.rule_3 ? std::min<uint64_t>(hole.end - hole.begin, c.mss) : hole.end - hole.begin;
   uint32_t limit =
-      std::min(sender.recovery.room(now, scoreboard, c.congestion), config_.train_max_bytes);
+      std::min(sender.recovery.room(now, scoreboard, sender.congestion), config_.train_max_bytes);
   if (limit < wanted) limit = round_down(limit, c.mss);
   if (limit == 0) return {};
   return {.kind = Plan::Kind::again,
@@ -109,7 +109,7 @@ Stack::Plan Stack::plan_fresh(Connection& c, Sender& sender) {
     return {.kind = Plan::Kind::fresh, .range = {nxt, nxt + 1}};
   }
   const uint64_t available = end - nxt;
-  const uint32_t room = sender.recovery.room(flight(c), board(sender), c.congestion);
+  const uint32_t room = sender.recovery.room(flight(c), board(sender), sender.congestion);
   const uint32_t window = c.snd_wnd > c.in_flight ? c.snd_wnd - c.in_flight : 0;
   const uint32_t limit = std::min({room, window, config_.train_max_bytes});
   if (available <= limit) {
@@ -127,11 +127,12 @@ Stack::Plan Stack::plan_fresh(Connection& c, Sender& sender) {
     return {};
   }
   const uint32_t bytes = round_down(limit, c.mss);
-  const uint32_t whole = std::min(c.congestion.cwnd(), c.snd_wnd);
+  const uint32_t whole = std::min(sender.congestion.cwnd(), c.snd_wnd);
   const uint32_t goal =
       std::min(round_down(whole / train_window_divisor, c.mss), config_.train_max_bytes - c.mss);
   const bool undisturbed =  // no duplicate ACKs, nothing SACKed, nothing lost
-      sender.recovery.mode() == RecoveryMode::open && room + c.in_flight <= c.congestion.cwnd();
+      sender.recovery.mode() == RecoveryMode::open &&
+      room + c.in_flight <= sender.congestion.cwnd();
   if (undisturbed && bytes < goal && c.in_flight > bytes) return {};
   return {.kind = Plan::Kind::fresh, .range = {nxt, nxt + bytes}};
 }
@@ -182,12 +183,13 @@ Poll Stack::poll_segment(Instant now, ConnectionIndex connection, SegmentOut& ou
   return result;
 }
 
-// RFC 5681 section 4.1: nothing was sent for more than one RTO. Here and not where the session
+// RFC 7661: nothing was sent for more than one RTO. Here and not where the session
 // queues bytes: that call does not tell the time.
 void Stack::restart_if_idle(Connection& c) {
   if (c.sender == none || c.in_flight > 0 || c.sent_ms == 0) return;
-  if (static_cast<int32_t>(now_ms() - c.sent_ms) <= c.rtt.rto().ms()) return;
-  c.congestion.on_idle_restart(now_);
+  const auto idle = Duration::from_ms(static_cast<int32_t>(now_ms() - c.sent_ms));
+  if (idle <= c.rtt.rto()) return;
+  senders_[c.sender].congestion.on_idle_restart(now_, idle);
   c.sent_ms = std::max(now_ms(), 1u);  // once
 }
 
@@ -250,7 +252,9 @@ void Stack::note_sent(Connection& c, const Plan& planned, const StreamRange& sen
     c.in_flight += length;
     const StreamOffset data_end = c.sender == none ? sent.begin : senders_[c.sender].queue.end();
     if (sent.end > data_end) c.fin_sent = true;
-    if (c.sender != none && fills_window(c)) senders_[c.sender].limited_to = c.snd_nxt();
+    if (c.sender != none && fills_window(c, senders_[c.sender].congestion)) {
+      senders_[c.sender].limited_to = c.snd_nxt();
+    }
   } else {
     if (c.retransmissions < UINT16_MAX) ++c.retransmissions;
     counters_.add(Counter::tcp_retransmitted_segments);

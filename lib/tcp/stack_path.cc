@@ -37,8 +37,8 @@ void Stack::handle_path_mtu(Instant now, const inet::PathMtu& in) {
     if (into >= 0 && static_cast<uint32_t>(into) < c.in_flight && mss < c.mss) {
       obeyed = true;
       c.mss = mss;
-      c.congestion.set_mss(mss);
       Sender& sender = senders_[c.sender];
+      sender.congestion.set_mss(mss);
       sender.recovery.on_mtu_reduced(flight(c));
       sender.marks.clear();
       set_send_timer(c, SendTimer::retransmit, c.rtt.rto());

@@ -78,6 +78,7 @@ bool Stack::take_sender(Connection& c) {
   c.sender = index;
   Sender& sender = senders_[index];
   sender.queue.reset(c.snd_nxt());
+  sender.congestion = CongestionControl(c.congestion, c.mss);
   sender.recovery.reset(c.snd_nxt());
   sender.marks.clear();
   sender.connection = static_cast<uint32_t>(&c - connections_.begin());

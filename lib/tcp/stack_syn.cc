@@ -98,7 +98,7 @@ void Stack::begin(uint32_t index, const Flow& flow, SeqNumber irs, const Handsha
     c.ts_offset = timestamp_offset(config_.key, flow);
     c.mss = static_cast<uint16_t>(c.mss - timestamps_bytes);
   }
-  c.congestion = CongestionControl(config_.congestion, c.mss);
+  c.congestion = CongestionMemory::fresh(config_.congestion, c.mss);
   table_.insert(flow_hash(config_.key, flow), index);
 }
 

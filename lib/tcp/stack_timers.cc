@@ -203,7 +203,7 @@ void Stack::handle_retransmission_timer(uint32_t index) {
       release_scoreboard(sender);
     }
   }
-  sender.recovery.on_rto(now_, flight(c), {.first = earlier == 0}, c.congestion);
+  sender.recovery.on_rto(now_, flight(c), {.first = earlier == 0}, sender.congestion);
   sender.marks.clear();
   sender.probe_due = false;
   c.rtt.back_off();
@@ -219,7 +219,7 @@ void Stack::handle_tail_timer(uint32_t index) {
       sender.probe_due = true;
     } else {
       counters_.add(Counter::tcp_fast_recoveries);
-      sender.recovery.on_reordering_timeout(now_, flight(c), scoreboard, c.congestion);
+      sender.recovery.on_reordering_timeout(now_, flight(c), scoreboard, sender.congestion);
     }
   }
   if (c.in_flight > 0) set_send_timer(c, SendTimer::retransmit, c.rtt.rto());

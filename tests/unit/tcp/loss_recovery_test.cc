@@ -22,7 +22,8 @@ struct World {
     recovery.reset(at(0));
     // Slow start to a window of just that flight.
     while (congestion.cwnd() < segments * mss) {
-      congestion.on_ack(now, {.acked_bytes = mss, .snd_una = at(0), .snd_nxt = flight.nxt});
+      congestion.on_ack(now, {.newly_acked_bytes = mss, .cwnd_limited = true},
+                        {.snd_una = at(0), .snd_nxt = flight.nxt});
     }
   }
   LossRecovery::Verdict ack(uint64_t una, LossRecovery::Ack ack = {}) {
