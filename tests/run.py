@@ -17,7 +17,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from checks import builds, fuzz, headers, integration, layering, style, tidy  # noqa: E402
+from checks import builds, dts, fuzz, headers, integration, layering, style, tidy  # noqa: E402
 from checks.context import Context, Outcome  # noqa: E402
 
 # In this order: what fails fastest comes first, what needs a build after the build.
@@ -32,10 +32,11 @@ STAGES = {
     "fuzz": fuzz.check,
     "tidy": tidy.check,
     "integration": integration.check,
+    "dts": dts.check,
 }
 
 # Left out of --quick: minutes of work that seldom finds what the others do not.
-NOT_QUICK = {"headers", "tidy"}
+NOT_QUICK = {"headers", "tidy", "dts"}
 
 
 def parse_arguments():

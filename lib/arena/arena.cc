@@ -54,14 +54,41 @@ struct Mapping {
   int error = 0;
 };
 
+// Where a device sees virtual addresses, its IOMMU has to reach them, and the kernel's own choice lies
+// just below 2^47. The least that Intel's VT-d has is 39 bits (specification, MGAW; QEMU's default),
+// and DPDK keeps its memory below that too. So: the highest free place below 2^39; nullptr where there is
+// none (DPDK reserves some 260 GiB of addresses from 4 GiB on, a sanitizer all of them).
+std::byte* map_low(size_t bytes, int flags) {
+  constexpr uint64_t iommu_reach = uint64_t{1} << 39;
+  constexpr uint64_t step = uint64_t{1} << 32;
+  constexpr int fixed_noreplace = 0x100000;  // MAP_FIXED_NOREPLACE, Linux 4.17
+  for (uint64_t at = iommu_reach; at > bytes + 2 * step; at -= step) {
+    const uint64_t base = (at - bytes) / step * step;
+    // The address is a number until the kernel has made it memory.
+    void* wanted = reinterpret_cast<void*>(base);  // NOLINT(performance-no-int-to-ptr)
+    void* got = mmap(wanted, bytes, PROT_READ | PROT_WRITE, flags | fixed_noreplace, -1, 0);
+    if (got == wanted) return static_cast<std::byte*>(got);
+    if (got != MAP_FAILED) munmap(got, bytes);  // an older kernel took it for a hint
+    if (errno == ENOMEM) break;
+  }
+  return nullptr;
+}
+
 // A mapping that begins at a multiple of the huge page, whatever its pages are.
 Mapping map(size_t bytes, bool huge) {
   const int flags = MAP_PRIVATE | MAP_ANONYMOUS;
   const int protection = PROT_READ | PROT_WRITE;
   if (huge) {
+    if (std::byte* low = map_low(bytes, flags | MAP_HUGETLB | huge_2mb_flag); low != nullptr) {
+      return {low, bytes};
+    }
     void* at = mmap(nullptr, bytes, protection, flags | MAP_HUGETLB | huge_2mb_flag, -1, 0);
     if (at == MAP_FAILED) return {.error = errno};
     return {static_cast<std::byte*>(at), bytes};
+  }
+  if (std::byte* low = map_low(bytes, flags | MAP_NORESERVE); low != nullptr) {
+    madvise(low, bytes, MADV_HUGEPAGE);
+    return {low, bytes};
   }
   const size_t larger = bytes + huge_page_bytes;
   void* at = mmap(nullptr, larger, protection, flags | MAP_NORESERVE, -1, 0);

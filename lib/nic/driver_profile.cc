@@ -150,6 +150,7 @@ class Reader {
 void read_queues(Reader& reader, DriverProfile& profile) {
   constexpr Reader::Range descriptors{32, 8192};
   profile.rx_descriptors = reader.number<uint16_t>("queues", "rx_descriptors", descriptors);
+  profile.rx_rings = reader.number<uint16_t>("queues", "rx_rings", {1, 2});
   profile.tx_descriptors = reader.number<uint16_t>("queues", "tx_descriptors", descriptors);
   profile.burst = reader.number<uint16_t>("queues", "burst", {1, burst_max});
   profile.pairs_max = reader.number<uint16_t>("queues", "pairs_max", {1, workers_max});

@@ -41,7 +41,7 @@ PoolPlan plan_pools(const PoolNeeds& needs) {
   // gives back), and frames that were handed over are freed where they went.
   const uint32_t caches = pool_cache_mbufs * 3 / 2 * (needs.workers + 1);
   const uint32_t in_hand = 2 * burst_max;
-  plan.rx_mbufs = needs.rx_descriptors + rings + caches + in_hand;
+  plan.rx_mbufs = uint32_t{needs.rx_descriptors} * needs.rx_rings + rings + caches + in_hand;
   if (needs.sends_from_rx_pool) {
     // nic/mbuf_pools.h, make_umem_pool(): a page each.
     plan.object_bytes_min = umem_object_bytes;

@@ -12,6 +12,7 @@ struct PoolNeeds {
   uint16_t mtu = 1500;
   uint32_t frame_bytes_min = 0;  // the driver's slots are larger than its frames
   uint16_t rx_descriptors = 1024;
+  uint16_t rx_rings = 1;  // of that many descriptors, for one queue
   uint16_t tx_descriptors = 1024;
   bool chained_mbufs = true;
   bool sends_from_rx_pool = false;

@@ -275,6 +275,7 @@ void plan_pools_of(const PortOptions& options, PortPlan& plan) {
       .mtu = facts.mtu,
       .frame_bytes_min = plan.profile.mtu_of_interface ? slot_bytes(facts.mtu) : 0,
       .rx_descriptors = facts.rx_descriptors,
+      .rx_rings = plan.profile.rx_rings,
       .tx_descriptors = facts.tx_descriptors,
       .chained_mbufs = facts.offloads.chained_mbufs,
       .sends_from_rx_pool = plan.profile.sends_from_rx_pool};
@@ -370,6 +371,7 @@ PoolNeeds expected_pools(const PortSpec& spec, const DriverProfile& profile,
                          std::optional<uint16_t> mtu) {
   PoolNeeds needs{.mtu = mtu.value_or(1500),
                   .rx_descriptors = profile.rx_descriptors,
+                  .rx_rings = profile.rx_rings,
                   .tx_descriptors = profile.tx_descriptors,
                   .chained_mbufs = profile.use.chained_mbufs,
                   .sends_from_rx_pool = profile.sends_from_rx_pool};

@@ -102,7 +102,9 @@ void Receiver::poll_queue(PortPlan::Place from, RxBurst& burst) {
   }
   counters_.add(Counter::rx_frames, count);
   counters_.add(Counter::rx_bytes, bytes);
+  uint64_t vouched_for = 0;
   for (uint16_t i = 0; i < count; ++i) {
+    if (l4_checksum(mbufs[i]->ol_flags) == RxChecksum::good) ++vouched_for;
     if (!is_whole(*mbufs[i])) continue;
     if (config_.workers == 1) {
       accept(*mbufs[i], burst);
@@ -110,6 +112,7 @@ void Receiver::poll_queue(PortPlan::Place from, RxBurst& burst) {
       steer(*mbufs[i], burst);
     }
   }
+  if (vouched_for > 0) counters_.add(Counter::nic_rx_device_checksums, vouched_for);
 }
 
 /// One run of bytes? Else makes it one, or drops and counts it.

@@ -112,9 +112,10 @@ Result<void> SendMemory::add(const SendRegion& region) {
       mapping.mapped = true;
     } else if (rte_errno != ENOTSUP && rte_errno != EEXIST) {
       // ENOTSUP: no IOMMU in between (uio): there is nothing to map.
-      const std::string said = rte_strerror(rte_errno);
       mappings_.push_back(std::move(mapping));
-      return fail("the device cannot map it: " + said + " (is `ulimit -l` large enough?)");
+      return fail(
+          "the device cannot map it: either `ulimit -l` is too small, or the memory lies beyond the "
+          "addresses that the IOMMU can reach");
     }
   }
   mappings_.push_back(std::move(mapping));

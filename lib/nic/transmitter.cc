@@ -164,8 +164,8 @@ Transmitter::Built Transmitter::build_whole(const wire::TxFrame& frame, const wi
   }
   train.emit_whole({data_of(*head), frame.header_length});
   if (!frame.is_ipv6 && !config_.sums_ip) sum_ip_header(data_of(*head) + frame.l2_length, frame);
-  mark_offloads(*head, frame, true);
   const uint64_t frames = train.frame_count();
+  mark_offloads(*head, frame, frames);
   append(*head, frames, frames * frame.header_length + frame.payload_length);
   cursor = after;
   cursor.frame = train.frame_count();
@@ -189,7 +189,7 @@ Transmitter::Built Transmitter::build_chained(const wire::TxFrame& frame, const 
   const MutableBytes header{data_of(*head), frame.header_length};
   if (by_device) {
     train.emit_offloaded(cursor.frame, {.ip_checksum = config_.sums_ip}, header);
-    mark_offloads(*head, frame, false);
+    mark_offloads(*head, frame);
   } else {
     train.emit(cursor.frame, sum.sum(), header);
   }
@@ -213,7 +213,7 @@ Transmitter::Built Transmitter::build_copied(const wire::TxFrame& frame, const w
   if (by_device) {
     train.emit_offloaded(cursor.frame, {.ip_checksum = config_.sums_ip},
                          {data, frame.header_length});
-    mark_offloads(*whole, frame, false);
+    mark_offloads(*whole, frame);
   } else {
     train.emit(cursor.frame, sum.sum(), {data, frame.header_length});
   }
@@ -299,19 +299,20 @@ rte_mbuf* Transmitter::attach(content::Extent& piece) {
   return mbuf;
 }
 
-void Transmitter::mark_offloads(rte_mbuf& head, const wire::TxFrame& frame, bool segmented) const {
+// `frames`: how many the device is to make of it; 0 where it is one already.
+void Transmitter::mark_offloads(rte_mbuf& head, const wire::TxFrame& frame, uint64_t frames) const {
   if (frame.l4_length == 0) return;
   head.l2_len = frame.l2_length & 0x7f;
   head.l3_len = frame.l3_length & 0x1ff;
   head.l4_len = frame.l4_length;
   head.ol_flags |= frame.is_ipv6 ? RTE_MBUF_F_TX_IPV6 : RTE_MBUF_F_TX_IPV4;
   if (!frame.is_ipv6 && config_.sums_ip) head.ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
-  if (segmented) {
-    head.ol_flags |= RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_TCP_CKSUM;
-    head.tso_segsz = frame.segment_size;
-  } else {
-    head.ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM;
-  }
+  head.ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM;
+  counters_.add(Counter::nic_tx_device_checksums, std::max(frames, uint64_t{1}));
+  if (frames == 0) return;
+  head.ol_flags |= RTE_MBUF_F_TX_TCP_SEG;
+  head.tso_segsz = frame.segment_size;
+  counters_.add(Counter::nic_tx_device_trains);
 }
 
 void Transmitter::append(rte_mbuf& head, uint64_t frames, uint64_t bytes) {

@@ -111,7 +111,7 @@ class Transmitter {
   void copy_payload(const wire::TxFrame& frame, Cursor& cursor, MutableBytes to,
                     wire::Checksum* sum) const;
   [[nodiscard]] rte_mbuf* attach(content::Extent& piece);
-  void mark_offloads(rte_mbuf& head, const wire::TxFrame& frame, bool segmented) const;
+  void mark_offloads(rte_mbuf& head, const wire::TxFrame& frame, uint64_t frames = 0) const;
   void append(rte_mbuf& head, uint64_t frames, uint64_t bytes);
 
   void pin_payload(const wire::TxFrame& frame);

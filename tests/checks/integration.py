@@ -1,9 +1,7 @@
 """Real clients against sluiced in network namespaces: tests/integration, with pytest."""
-import re
-import xml.etree.ElementTree as ElementTree
-
 from checks.builds import ASAN, GCC, SANITIZER_ENVIRONMENT
 from checks.context import Outcome
+from checks.pytest_report import read_cases
 
 
 def check(context):
@@ -17,18 +15,7 @@ def check(context):
          f"--junit-xml={report}", *(["--quick"] if context.quick else []), "tests/integration"],
         env={"SLUICE_BUILD": str(context.build / GCC), "SLUICE_BUILD_ASAN": str(context.build / ASAN),
              "PYTHONDONTWRITEBYTECODE": "1", **SANITIZER_ENVIRONMENT}, timeout=3000)
-    outcome = Outcome()
-    if report.exists():
-        for case in ElementTree.parse(report).getroot().iter("testcase"):
-            name = f"{case.get('classname', '').removeprefix('tests.')}.{case.get('name')}"
-            skipped = case.find("skipped")
-            if case.find("failure") is not None or case.find("error") is not None:
-                outcome.failed.append(name)
-            elif skipped is not None:
-                reason = re.sub(r"\s+", " ", skipped.get("message", ""))
-                outcome.skipped.append(f"{name}: {reason}")
-            else:
-                outcome.passed += 1
+    outcome = read_cases(report, "tests.")
     if code != 0 and not outcome.failed:
         outcome.failed.append(f"integration: pytest ended with {code}")
     return outcome

@@ -21,7 +21,7 @@ def check_format(context):
 
 def check_scripts(context):
     outcome = Outcome()
-    scripts = [name for name in context.files("scripts/*", ".ci/*", "perf/*", "tests/*", "*.sh")
+    scripts = [name for name in context.files("scripts/*", ".ci/*", "perf/*", "tests/*", "dts/*", "*.sh")
                if is_shell(context.root / name)]
     for name in scripts:
         if context.run(["shellcheck", "--severity=style", "-x", name]) == 0:

@@ -26,6 +26,12 @@ TEST(Pools, AUmemHoldsBothDirections) {
   EXPECT_EQ(plan.header_mbufs, 0u);
 }
 
+TEST(Pools, EachRingOfAQueueHasBuffersOfItsOwn) {
+  const PoolPlan one = plan_pools({.rx_descriptors = 1024});
+  const PoolPlan two = plan_pools({.rx_descriptors = 1024, .rx_rings = 2});
+  EXPECT_EQ(two.rx_mbufs, one.rx_mbufs + 1024);
+}
+
 TEST(Pools, BudgetGrowsWithWhatIsAsked) {
   const uint64_t one = packet_memory_bytes({}, 1);
   EXPECT_EQ(one % (2u << 20), 0u);

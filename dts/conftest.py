@@ -1,0 +1,153 @@
+"""Fixtures of the testbed's suites, and the report that every run writes (build/dts/report.md).
+
+A suite is a file of suites/. It says at its top TOPOLOGY = "name", takes `bench` (the machines of that topology, up for as
+long as the suite lasts) and `case` (what it verified, for the reader).
+"""
+import pathlib
+import re
+import signal
+import sys
+import time
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent
+sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(ROOT / "tests" / "integration"))
+
+from rig.content import Pattern  # noqa: E402
+from testbed.bench import Bench, missing  # noqa: E402
+from testbed.kernel import find_kernel  # noqa: E402
+from testbed.report import CaseRecord, Report  # noqa: E402
+from testbed.server import BUILD, address_client, name_interfaces  # noqa: E402
+from testbed.topology import read_topology  # noqa: E402
+
+OUTPUT = ROOT / "build" / "dts"
+REPORT = pytest.StashKey()
+RECORD = pytest.StashKey()
+WHY_NOT = pytest.StashKey()
+
+
+def pytest_configure(config):
+    # Ended by a time limit: the machines still go away.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    config.stash[REPORT] = Report()
+
+
+def pytest_collection_modifyitems(config, items):
+    reason = missing()
+    if reason is None and not (BUILD / "app" / "sluiced").exists():
+        reason = f"{BUILD}/app/sluiced is not built"
+    config.stash[WHY_NOT] = reason
+    for item in items:
+        if reason:
+            item.add_marker(pytest.mark.skip(reason=reason))
+        record = CaseRecord(item.path.stem.removeprefix("test_"), item.name, first_sentence(item.obj.__doc__))
+        item.stash[RECORD] = record
+        config.stash[REPORT].cases.append(record)
+    if not reason:
+        config.stash[REPORT].facts["kernel of the machines"] = find_kernel().release
+        config.stash[REPORT].facts["sluiced"] = BUILD
+
+
+def first_sentence(text):
+    return re.split(r"\n\s*\n", (text or "").strip())[0].replace("\n    ", " ")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    result = (yield).get_result()
+    record = item.stash[RECORD]
+    record.seconds += result.duration
+    if result.failed:
+        record.outcome = "failed"
+        record.reason = str(result.longrepr).strip().splitlines()[-1][:500]
+    elif result.skipped:
+        record.outcome = "skipped"
+        record.reason = result.longrepr[2] if isinstance(result.longrepr, tuple) else str(result.longrepr)
+    elif result.when == "call":
+        record.outcome = "passed"
+
+
+def pytest_sessionfinish(session):
+    report = session.config.stash[REPORT]
+    if session.config.option.collectonly or not report.cases:
+        return
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    text = report.markdown()
+    (OUTPUT / f"report-{report.started:%Y%m%d-%H%M%S}.md").write_text(text)
+    (OUTPUT / "report.md").write_text(text)
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if not config.option.collectonly:
+        terminalreporter.write_line(f"report: {OUTPUT.relative_to(ROOT)}/report.md")
+
+
+class Case:
+    """What a case verified, for the terminal and the report."""
+
+    def __init__(self, request, record):
+        self._config, self._record = request.config, record
+        self._started = time.monotonic()
+
+    def verify(self, text, good, otherwise=""):
+        """Fails when `good` is not true, with `otherwise`; else records the text as verified."""
+        assert good, f"not so: {text}{': ' if otherwise != '' else ''}{otherwise}"
+        self._record.verified.append(text)
+        self.say(f"verified: {text}")
+
+    def note(self, text):
+        self._record.noted.append(text)
+        self.say(text)
+
+    def table(self, title):
+        return self._config.stash[REPORT].table(title)
+
+    def say(self, text):
+        """One line on the terminal at once, whatever pytest captures."""
+        terminal = self._config.pluginmanager.getplugin("terminalreporter")
+        capture = self._config.pluginmanager.getplugin("capturemanager")
+        with capture.global_and_fixture_disabled():
+            terminal.write_line(f"    {time.monotonic() - self._started:5.1f} s  {text}")
+
+
+@pytest.fixture
+def case(request):
+    return Case(request, request.node.stash[RECORD])
+
+
+@pytest.fixture(scope="module")
+def bench(request):
+    """The machines of the suite's TOPOLOGY, with the clients' addresses set. `bench.interfaces[machine][link]` is (interface, PCI
+    address) as the kernel named them at boot."""
+    topology = read_topology(request.module.TOPOLOGY, getattr(request.module, "LINKS", None))
+    with Bench(topology, OUTPUT / "logs") as up:
+        up.interfaces = {name: name_interfaces(machine) for name, machine in up.machines.items()}
+        for name, machine in up.machines.items():
+            if name != "server":
+                address_client(machine, up.interfaces[name])
+        yield up
+
+
+class Tree:
+    """Files whose every byte is known: served in a machine, checked by their digests."""
+
+    SIZES = (0, 1, 4097, 100_003, 1 << 20, 4_194_301)
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.digests = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        for size in self.SIZES:
+            pattern, path = Pattern(f"dts {size}"), folder / f"{size}.bin"
+            if not path.exists() or path.stat().st_size != size:
+                pattern.write(path, size)
+            self.digests[path.name] = pattern.sha256(size)
+
+
+@pytest.fixture(scope="session")
+def tree():
+    """Made before the machines boot: they see the host's files as they were then."""
+    return Tree(OUTPUT / "tree")

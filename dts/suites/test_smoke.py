@@ -1,0 +1,152 @@
+"""Smoke: a machine with two NUMA nodes, an IOMMU and a NIC of each driver serves correct bytes, by the offloads it was told to use.
+
+Blocking: when this fails, no other suite need be run. Part of scripts/test (stage dts).
+"""
+import hashlib
+
+import pytest
+
+from testbed.server import HOST_SETUP, Sluiced
+
+TOPOLOGY = "drivers"
+LINKS = ("virtio", "vmxnet3", "e1000e")
+PAGES = 160  # of 2 MiB, on each node
+
+# Small tables: the machine has little memory, and touching it takes time under emulation.
+SMALL = ("--polling", "adaptive", "--max-connections", "400", "--max-objects", "1000")
+
+# What drivers_config and the device together must turn on, as `sluicectl ports` names it; and whether the driver says of a
+# received frame that its checksum is right (em_rxtx.c of DPDK 22.11 only ever says that one is wrong).
+OFFLOADS = {
+    "virtio": {"driver": "net_virtio", "vouches": True, "offloads": {"rx_checksum", "tx_checksum", "tso", "chained_mbufs"}},
+    "vmxnet3": {"driver": "net_vmxnet3", "vouches": True, "offloads": {"rx_checksum", "tx_checksum", "tso", "chained_mbufs"}},
+    "e1000e": {"driver": "net_e1000_em", "vouches": False, "offloads": {"rx_checksum", "tx_checksum", "chained_mbufs"}},
+}
+
+
+def test_the_machine_is_what_the_topology_says(bench, case):
+    """Two nodes, an IOMMU, and each NIC on the node that the topology gives it.
+
+    Steps:
+        Boot both machines. Read sysfs in the server.
+    Verify:
+        Nodes, IOMMU groups, the NUMA node of each NIC's PCI device.
+    """
+    server = bench["server"]
+    case.note(f"both machines were up {bench.boot_seconds:.0f} s after QEMU was started")
+    nodes = server.shell("ls -d /sys/devices/system/node/node[0-9]* | wc -l").strip()
+    case.verify("the server has 2 NUMA nodes", nodes == "2", nodes)
+    for nic in server.nics:
+        pci = bench.interfaces["server"][nic.link][1]
+        node = server.shell(f"cat /sys/bus/pci/devices/{pci}/numa_node").strip()
+        group = server.run("test", "-e", f"/sys/bus/pci/devices/{pci}/iommu_group", check=False).rc
+        case.verify(f"{nic.link} ({pci}) is on node {nic.node}, in an IOMMU group", (node, group) == (str(nic.node), 0), (node, group))
+
+
+@pytest.fixture(scope="module")
+def prepared(bench):
+    """The server with hugepages on both nodes and every NIC at vfio-pci, by scripts/host-setup. Returns: {link: PCI address}."""
+    server = bench["server"]
+    addresses = {nic.link: bench.interfaces["server"][nic.link][1] for nic in server.nics}
+    words = [word for address in addresses.values() for word in ("--bind", address)]
+    server.run(HOST_SETUP, "--hugepages", PAGES, *words, timeout=120)
+    return addresses
+
+
+@pytest.fixture(scope="module")
+def served(bench, prepared, tree):
+    """One sluiced on all of the NICs."""
+    server = bench["server"]
+    ports = [(bench.nic(link, "server"), address) for link, address in prepared.items()]
+    with Sluiced(server, ports, tree.folder, cache="32M", arguments=SMALL) as running:
+        yield running
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_bytes_arrive_whole(served, bench, tree, link, case):
+    """Files of odd and even sizes arrive as they are, over IPv4 and IPv6, on this driver.
+
+    Steps:
+        From the client machine: curl each file over IPv4, the largest over IPv6, and a range that begins and ends at odd places.
+    Verify:
+        SHA-256 of each against that of the file.
+    """
+    client, nic = bench["client"], bench.nic(link, "server")
+    case.note(f"sluiced was ready {served.start_seconds:.1f} s after it was started")
+    urls = [(name, nic.url(name)) for name in tree.digests] + [(name, nic.url(name, 6)) for name in list(tree.digests)[-1:]]
+    script = "\n".join(f"curl -g -sS --fail --max-time 60 '{url}' | sha256sum | cut -d' ' -f1" for _, url in urls)
+    got = client.shell(script, timeout=180).split()
+    for (name, url), digest in zip(urls, got):
+        case.verify(f"{url} has the SHA-256 of the file", digest == tree.digests[name], digest)
+    largest = list(tree.digests)[-1]
+    data = (tree.folder / largest).read_bytes()[70_001:1_203_456]
+    digest = client.shell(f"curl -sS --fail -r 70001-1203455 --max-time 60 {nic.url(largest)} | sha256sum", timeout=80).split()[0]
+    case.verify("bytes 70,001 to 1,203,455 of the largest are right", digest == hashlib.sha256(data).hexdigest(), digest)
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_offloads_are_used(served, bench, tree, link, case):
+    """The offloads of the driver's profile are on, and its counters show that the device did the work.
+
+    Steps:
+        Read the counters, download 4 MB over this NIC, read them again.
+    Verify:
+        `sluicectl ports` names the offloads; checksums left to the device, trains cut by it, checksums vouched for by it, payload
+        copied: each moved, or stood still, as the offloads say.
+    """
+    nic, expected = bench.nic(link, "server"), OFFLOADS[link]
+    facts = served.port_facts()[link]
+    case.verify(f"driver {expected['driver']}", facts["driver"] == expected["driver"], facts["driver"])
+    offloads = set(facts["offloads"].split())
+    case.verify(f"offloads: {', '.join(sorted(expected['offloads']))}", offloads == expected["offloads"], offloads)
+    before = served.stats()
+    name = list(tree.digests)[-1]
+    digest = bench["client"].shell(f"curl -sS --fail --max-time 60 {nic.url(name)} | sha256sum", timeout=80).split()[0]
+    case.verify("4 MB more arrived whole", digest == tree.digests[name], digest)
+    after = served.stats()
+    moved = {key: after[key] - before[key] for key in (
+        "tx_frames", "tcp_payload_sent_bytes", "nic_tx_device_checksums", "nic_tx_device_trains", "nic_rx_device_checksums",
+        "nic_payload_copied_bytes", "inet_drop_tcp_checksum")}
+    case.note(", ".join(f"{key} +{value}" for key, value in moved.items()))
+    frames = moved["tcp_payload_sent_bytes"] // 1460
+    case.verify("the device summed every data frame" if "tx_checksum" in offloads else "the device summed none",
+                (moved["nic_tx_device_checksums"] >= frames) == ("tx_checksum" in offloads))
+    case.verify("the device cut trains" if "tso" in offloads else "sluice cut every train",
+                (moved["nic_tx_device_trains"] > 0) == ("tso" in offloads))
+    case.verify("no payload was copied", moved["nic_payload_copied_bytes"] == 0)
+    case.verify("no frame had a wrong checksum", moved["inet_drop_tcp_checksum"] == 0)
+    case.verify("the device vouched for what it received" if expected["vouches"] else "the driver vouches for nothing: sluice summed it",
+                (moved["nic_rx_device_checksums"] > 0) == expected["vouches"])
+
+
+def test_sluiced_ends_well(served, case):
+    """SIGTERM ends it: exit status 0, nothing left in a NIC.
+
+    Steps:
+        SIGTERM to sluiced.
+    Verify:
+        Its exit status; its log says no word of frames that did not leave.
+    """
+    status = served.stop()
+    case.verify("exit status 0", status == 0, f"{status}: {served.logged()[-1500:]}")
+    case.verify("every frame left", "did not leave" not in served.logged())
+
+
+def test_host_setup_takes_everything_back(bench, prepared, case):
+    """The NICs return to the kernel's drivers, the hugepages to what they were.
+
+    Steps:
+        scripts/host-setup --undo, twice.
+    Verify:
+        Drivers and hugepages as at boot; the second time says that there is nothing to do.
+    """
+    server = bench["server"]
+    server.run(HOST_SETUP, "--undo", timeout=120)
+    kernel_drivers = {"virtio": "virtio-pci", "vmxnet3": "vmxnet3", "e1000e": "e1000e"}
+    for link, address in prepared.items():
+        driver = server.shell(f"basename $(readlink /sys/bus/pci/devices/{address}/driver)").strip()
+        case.verify(f"{link} is with {kernel_drivers[link]} again", driver == kernel_drivers[link], driver)
+    pages = server.shell("cat /sys/devices/system/node/node*/hugepages/hugepages-2048kB/nr_hugepages").split()
+    case.verify("no hugepages are reserved", pages == ["0", "0"], pages)
+    again = server.run(HOST_SETUP, "--undo").out.strip()
+    case.verify("a second --undo has nothing to do", again == "nothing to undo", again)

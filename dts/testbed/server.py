@@ -1,0 +1,104 @@
+"""sluiced in a machine: its NICs bound to vfio-pci, started, asked, stopped."""
+import json
+import os
+import pathlib
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("SLUICE_BUILD", ROOT / "build" / "gcc")).resolve()
+HOST_SETUP = ROOT / "scripts" / "host-setup"
+INSTANCE = "dts"
+START_SECONDS_MAX = 120
+
+
+def name_interfaces(machine):
+    """Loads the kernel's drivers of a machine's NICs and notes each one's interface and PCI address.
+
+    Returns: {link: (interface, PCI address)}.
+    """
+    for module in sorted({nic.module for nic in machine.nics}):
+        machine.run("modprobe", module, timeout=60)
+    wanted = {nic.mac: nic.link for nic in machine.nics}
+    script = 'for i in /sys/class/net/*; do [ -e $i/device ] && echo "$(cat $i/address) ${i##*/} $(readlink -f $i/device)"; done'
+    for _ in range(50):
+        found = {}
+        for line in machine.shell(script + "; true").splitlines():
+            mac, interface, path = line.split()
+            if mac in wanted:
+                parts = [part for part in path.split("/") if part.count(":") == 2]
+                found[wanted[mac]] = (interface, parts[-1])
+        if len(found) == len(wanted):
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"{machine.name}: only {sorted(found)} of {sorted(wanted.values())} got an interface")
+
+
+def address_client(machine, interfaces):
+    """Gives a client's interfaces their addresses and brings them up."""
+    for nic in machine.nics:
+        interface = interfaces[nic.link][0]
+        machine.shell(f"ip address add {nic.prefix(4)} dev {interface}; ip -6 address add {nic.prefix(6)} dev {interface} nodad; "
+                      f"ip link set {interface} mtu {nic.mtu} up")
+
+
+class Sluiced:
+    """A sluiced that runs in a machine. Use as a context."""
+
+    def __init__(self, machine, ports, root, *, cache="64M", workers=1, arguments=(), huge=True):
+        """ports: [(Nic, what stands behind --port), ...]; root: a folder as the machine sees it."""
+        self.machine, self.ports = machine, ports
+        self._words = [BUILD / "app" / "sluiced", "serve", "--root", root]
+        for nic, spec in ports:
+            self._words += ["--port", spec, "--ip", nic.prefix(4), "--ip", nic.prefix(6)]
+            if nic.mtu != 1500:
+                self._words += ["--mtu", nic.mtu]
+        self._words += ["--cache", cache, "--instance", INSTANCE, *([] if huge else ["--no-huge"]), *arguments]
+        if "--cores" not in arguments:
+            self._words += ["--workers", workers]
+        self._job = None
+        self.start_seconds = 0.0
+
+    def __enter__(self):
+        self._job = self.machine.start_job(*self._words)
+        started = time.monotonic()
+        while "ask it: sluicectl" not in self.logged():
+            code = self._job.poll()
+            if code is not None:
+                raise AssertionError(f"sluiced ended with {code}:\n{self.logged()[-3000:]}")
+            if time.monotonic() - started > START_SECONDS_MAX:
+                self._job.stop(5)
+                raise AssertionError(f"sluiced did not start within {START_SECONDS_MAX} s:\n{self.logged()[-3000:]}")
+            time.sleep(0.25)
+        self.start_seconds = time.monotonic() - started
+        return self
+
+    def __exit__(self, *_):
+        if self._job and self.machine.is_running() and self._job.poll() is None:
+            self.stop()
+
+    def stop(self):
+        """Returns its exit status."""
+        return self._job.stop(60)
+
+    def is_running(self):
+        return self._job.poll() is None
+
+    def logged(self):
+        return self._job.output()
+
+    @property
+    def pid(self):
+        return self._job.pid
+
+    def sluicectl(self, *words, timeout=60):
+        return self.machine.run(BUILD / "app" / "sluicectl", "--instance", INSTANCE, *words, timeout=timeout).out
+
+    def stats(self):
+        """Every counter, summed: {name: value}."""
+        return json.loads(self.sluicectl("stats", "--json"))["total"]
+
+    def port_facts(self):
+        """What `sluicectl ports` says, by link."""
+        rows = json.loads(self.sluicectl("ports", "--json"))
+        rows = list(rows.values()) if isinstance(rows, dict) else rows
+        return {nic.link: next(row for row in rows if row["spec"] == spec) for nic, spec in self.ports}

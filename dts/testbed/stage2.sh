@@ -1,0 +1,30 @@
+#!/bin/bash
+# Process 1 of a machine, after the initramfs: the host's root is /, read-only but for a layer of memory. Mounts what a machine
+# of its own needs, then lets the agent speak until it is told to end.
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mkdir -p /dev/pts /dev/shm /dev/hugepages
+mount -t devpts devpts /dev/pts
+mount -t tmpfs shm /dev/shm
+mount -t tmpfs run /run
+mount -t tmpfs tmp /tmp
+mount -t tmpfs vartmp /var/tmp
+mount -t hugetlbfs -o pagesize=2M hugepages /dev/hugepages
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mount -t debugfs debugfs /sys/kernel/debug
+mkdir -p /run/netns /run/lock
+
+value() { tr ' ' '\n' </proc/cmdline | sed -n "s/^sluice\\.$1=//p"; }
+modules=$(value modules)
+# The host's own modules are not this kernel's.
+mkdir -p "/lib/modules/$(uname -r)"
+mount --bind "$modules" "/lib/modules/$(uname -r)"
+hostname "$(value name)"
+ip link set lo up
+
+/usr/bin/python3 -I "$(value agent)"
+sync
+echo o >/proc/sysrq-trigger
+while :; do sleep 1; done

@@ -1,0 +1,138 @@
+"""Topologies: machines, their NICs, and the links between them, as a file in dts/topologies describes them.
+
+    title = "..."
+    [machine.server]                 nodes, cores, memory_mib, iommu, kernel_arguments
+    [[link]]                         one cable, or one switch with more than two ends
+    name = "vmxnet3"
+    kind = "socket"                  frames between two QEMUs over unix sockets; no offloads cross it
+         | "tap"                     a bridge in a network namespace: virtio's checksum and segmentation offloads cross it
+    mtu = 1500
+    ends = [ { machine = "server", model = "vmxnet3", node = 1 }, { machine = "client", model = "virtio" } ]
+
+Addresses follow from the place of the link (10.60.LINK.END, fd60:LINK::END) and MAC addresses likewise.
+"""
+import pathlib
+import tomllib
+from dataclasses import dataclass, field
+
+FOLDER = pathlib.Path(__file__).resolve().parent.parent / "topologies"
+SERVER_END, CLIENT_END = 2, 1
+
+# QEMU's device, and its kernel module, of each model that a topology may name.
+MODELS = {
+    "virtio": ("virtio-net-pci", "virtio_net"),
+    "vmxnet3": ("vmxnet3", "vmxnet3"),
+    "e1000e": ("e1000e", "e1000e"),
+    "e1000": ("e1000", "e1000"),
+    "e1000-82545em": ("e1000-82545em", "e1000"),
+}
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    name: str
+    nodes: int = 1
+    cores: int = 2
+    memory_mib: int = 768
+    iommu: bool = False
+    kernel_arguments: tuple = ()
+
+
+@dataclass
+class Nic:
+    """One end of a link."""
+
+    link: str
+    machine: str
+    model: str
+    kind: str
+    place: int  # of the link
+    end: int
+    node: int = 0
+    mtu: int = 1500
+    queues: int = 1
+    options: str = ""  # to QEMU's device as they are
+    socket: str = ""  # kind socket: what goes behind "-netdev dgram,id=..,"
+    descriptors: list = field(default_factory=list)  # kind tap
+
+    @property
+    def id(self):
+        return f"{self.link}{self.end}"
+
+    @property
+    def mac(self):
+        return f"52:54:00:60:{self.place:02x}:{self.end:02x}"
+
+    @property
+    def module(self):
+        return MODELS[self.model][1]
+
+    def ip(self, family=4):
+        return f"10.60.{self.place}.{self.end}" if family == 4 else f"fd60:{self.place}::{self.end}"
+
+    def prefix(self, family=4):
+        return f"{self.ip(family)}/{24 if family == 4 else 64}"
+
+    def url(self, path, family=4):
+        host = self.ip(4) if family == 4 else f"[{self.ip(6)}]"
+        return f"http://{host}/{path}"
+
+    def qemu_words(self):
+        if self.kind == "tap":
+            numbers = ":".join(map(str, self.descriptors))
+            netdev = f"tap,id={self.id}-net," + ("fds=" if self.queues > 1 else "fd=") + numbers
+        else:
+            netdev = f"dgram,id={self.id}-net,{self.socket}"
+        device = f"{MODELS[self.model][0]},id={self.id},netdev={self.id}-net,bus={self.id}-port,mac={self.mac},romfile="
+        if self.model == "virtio":
+            device += ",disable-legacy=on,iommu_platform=on"
+            if self.mtu != 1500:
+                device += f",host_mtu={self.mtu}"
+            if self.queues > 1:
+                device += f",mq=on,vectors={2 * self.queues + 2}"
+        return ["-netdev", netdev, "-device", device + (f",{self.options}" if self.options else "")]
+
+
+@dataclass
+class Link:
+    name: str
+    kind: str
+    place: int
+    mtu: int
+    ends: list  # of Nic
+
+
+@dataclass(frozen=True)
+class Topology:
+    name: str
+    title: str
+    machines: dict
+    links: dict
+
+    def nic(self, link, machine):
+        """The end that a machine has of a link."""
+        return next(nic for nic in self.links[link].ends if nic.machine == machine)
+
+    def nics(self, machine):
+        return [nic for link in self.links.values() for nic in link.ends if nic.machine == machine]
+
+
+def read_topology(name, links=None):
+    """Reads dts/topologies/NAME.toml. links: only these, where not all are wanted."""
+    with open(FOLDER / f"{name}.toml", "rb") as file:
+        text = tomllib.load(file)
+    machines = {key: MachineSpec(name=key, **{**value, "kernel_arguments": tuple(value.get("kernel_arguments", ()))})
+                for key, value in text["machine"].items()}
+    made = {}
+    for place, entry in enumerate(text["link"], 1):
+        if links is not None and entry["name"] not in links:
+            continue
+        common = {"link": entry["name"], "kind": entry.get("kind", "socket"), "place": place, "mtu": entry.get("mtu", 1500)}
+        ends = []
+        for number, end in enumerate(entry["ends"]):
+            role = SERVER_END if number == 0 else CLIENT_END if number == 1 else number + 1
+            if end["machine"] not in machines or end["model"] not in MODELS:
+                raise ValueError(f"{name}.toml: link {entry['name']}: no machine or model as in {end}")
+            ends.append(Nic(**common, end=role, **end))
+        made[entry["name"]] = Link(entry["name"], common["kind"], place, common["mtu"], ends)
+    return Topology(name, text["title"], machines, made)
