@@ -54,10 +54,11 @@ struct Mapping {
   int error = 0;
 };
 
-// Where a device sees virtual addresses, its IOMMU has to reach them, and the kernel's own choice lies
-// just below 2^47. The least that Intel's VT-d has is 39 bits (specification, MGAW; QEMU's default),
-// and DPDK keeps its memory below that too. So: the highest free place below 2^39; nullptr where there is
-// none (DPDK reserves some 260 GiB of addresses from 4 GiB on, a sanitizer all of them).
+// Where a device sees virtual addresses, its IOMMU has to reach them, and the kernel's own choice
+// lies just below 2^47. The least that Intel's VT-d has is 39 bits (specification, MGAW; QEMU's
+// default), and DPDK keeps its memory below that too. So: the highest free place below 2^39;
+// nullptr where there is none (DPDK reserves some 260 GiB of addresses from 4 GiB on, a sanitizer
+// all of them).
 std::byte* map_low(size_t bytes, int flags) {
   constexpr uint64_t iommu_reach = uint64_t{1} << 39;
   constexpr uint64_t step = uint64_t{1} << 32;

@@ -57,7 +57,8 @@ struct DriverProfile {
 
   // [queues]
   uint16_t rx_descriptors = 0;
-  uint16_t rx_rings = 1;  // rings of rx_descriptors that the driver fills, each with buffers of its own
+  uint16_t rx_rings =
+      1;  // rings of rx_descriptors that the driver fills, each with buffers of its own
   uint16_t tx_descriptors = 0;
   uint16_t burst = 0;
   uint16_t pairs_max = 0;           // rx/tx queue pairs to use at most

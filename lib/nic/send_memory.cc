@@ -114,7 +114,8 @@ Result<void> SendMemory::add(const SendRegion& region) {
       // ENOTSUP: no IOMMU in between (uio): there is nothing to map.
       mappings_.push_back(std::move(mapping));
       return fail(
-          "the device cannot map it: either `ulimit -l` is too small, or the memory lies beyond the "
+          "the device cannot map it: either `ulimit -l` is too small, or the memory lies beyond "
+          "the "
           "addresses that the IOMMU can reach");
     }
   }
