@@ -85,6 +85,7 @@ std::vector<FlowResult> run_flows(const std::vector<FlowPlan>& plans, Duration t
                                   Duration interval) {
   const auto intervals = static_cast<size_t>((time + interval - Duration::from_ns(1)) / interval);
   std::vector<std::unique_ptr<Flow>> flows;
+  flows.reserve(plans.size());
   for (const FlowPlan& plan : plans) flows.push_back(std::make_unique<Flow>(plan, intervals));
   const Instant started = monotonic_now();
   std::vector<pollfd> watched;
@@ -105,6 +106,7 @@ std::vector<FlowResult> run_flows(const std::vector<FlowPlan>& plans, Duration t
     }
   }
   std::vector<FlowResult> results;
+  results.reserve(flows.size());
   for (const auto& flow : flows) results.push_back(flow->result());
   return results;
 }

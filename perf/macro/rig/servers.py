@@ -123,12 +123,10 @@ class Sluice(Server):
         text = run(self.build / "app/sluicectl", "--instance", self.instance, "stats", "--json")
         return json.loads(text)["total"]
 
-    def resident_kib(self):
-        status = pathlib.Path(f"/proc/{self.process_id()}/status").read_text(encoding="ascii")
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
-
-    def process_id(self):
-        return self.process.pid  # ip netns exec, nice and the program are one process: each replaces itself
+    def troubles(self):
+        """Its counters of what went wrong, those that are not zero."""
+        words = ("drop", "recycled", "full", "refused", "stall", "cookie", "syn_ack_retransmitted", "imissed")
+        return {key: value for key, value in self.stats().items() if value and any(word in key for word in words)}
 
 
 def accepts(build, option):
