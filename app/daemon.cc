@@ -237,6 +237,9 @@ Result<void> Daemon::start_ports() {
                                .length_bytes = arena_->region().size(),
                                .page_bytes = arena_->page_bytes()};
   ports_started_ = true;
+  for (uint32_t worker = 0; worker < budget_.plan.workers; ++worker) {
+    bells_.push_back(std::make_unique<nic::Doorbell>());
+  }
   for (size_t port = 0; port < ports_.size(); ++port) {
     std::vector<nic::WorkerEnd> ends;
     for (uint32_t worker = 0; worker < budget_.plan.workers; ++worker) {
@@ -245,7 +248,8 @@ Result<void> Daemon::start_ports() {
       ends.push_back({.view = arena_->view(index),
                       .pins = each.pins.get(),
                       .counters = each.counters.get(),
-                      .lcore = eal_->lcore(worker)});
+                      .lcore = eal_->lcore(worker),
+                      .bell = bells_[worker].get()});
     }
     Result<void> started = ports_[port]->start(ends, {&region, 1});
     if (!started) return fail(started.error());
@@ -280,6 +284,7 @@ Result<void> Daemon::start_workers() {
   for (uint32_t worker = 0; worker < budget_.plan.workers; ++worker) {
     WorkerOptions options;
     options.adaptive = adaptive;
+    options.bell = bells_[worker].get();
     for (size_t port = 0; port < ports_.size(); ++port) {
       Cell& each = cell(port, worker);
       const auto index = static_cast<uint32_t>(port * budget_.plan.workers + worker);

@@ -88,6 +88,7 @@ class Daemon {
   std::optional<nic::Eal> eal_;
   std::optional<arena::Arena> arena_;
   std::vector<Cell> cells_;  // by port, then worker: the store's numbering too
+  std::vector<std::unique_ptr<nic::Doorbell>> bells_;  // by worker
   std::vector<std::unique_ptr<nic::Port>> ports_;
   bool ports_started_ = false;
   std::unique_ptr<disk::StoreThread> store_;

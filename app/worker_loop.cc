@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <ctime>
 
+#include "base/assert.h"
 #include "clock.h"
 
 namespace sluice::app {
@@ -29,7 +30,11 @@ constexpr uint32_t page_scan_max = 65'536;
 }  // namespace
 
 Worker::Worker(const WorkerOptions& options)
-    : adaptive_(options.adaptive), sleep_max_(options.sleep_max), sleep_(sleep_min) {
+    : adaptive_(options.adaptive),
+      sleep_max_(options.sleep_max),
+      bell_(options.bell),
+      sleep_(sleep_min) {
+  ASSERT(!adaptive_ || bell_ != nullptr);
   lanes_.reserve(options.lanes.size());
   for (const Lane& lane : options.lanes) lanes_.emplace_back(lane);
 }
@@ -66,13 +71,13 @@ bool Worker::turn(LaneState& lane, Instant now) {
   lane.parts.queue.reap();
   lane.parts.engine->handle_timeout(now);
   worked |= send(lane, now);
-  lane.parts.queue.flush();
+  worked |= lane.parts.queue.flush();
   post(lane);
   return worked;
 }
 
 bool Worker::receive(LaneState& lane, Instant now) {
-  if (lane.parts.queue.receive(lane.burst) == 0) return false;
+  if (lane.parts.queue.receive(lane.burst) == 0) return lane.burst.handed_over > 0;
   for (const wire::RxFrame& frame : lane.burst.view()) lane.parts.engine->handle_frame(now, frame);
   lane.parts.queue.release(lane.burst);
   return true;
@@ -138,8 +143,15 @@ void Worker::idle(Instant now) {
   }
   sleep_ = std::min(sleep_ * 2, sleep_max_);
   if (until <= now) return;
-  const timespec time{.tv_sec = 0, .tv_nsec = (until - now).ns()};
-  nanosleep(&time, nullptr);
+  bell_->announce();
+  const bool has_mail = std::any_of(lanes_.begin(), lanes_.end(), [](const LaneState& lane) {
+    return lane.parts.queue.has_mail();
+  });
+  if (has_mail) {
+    bell_->stay_awake();
+    return;
+  }
+  bell_->wait(until - now);
   lanes_.front().parts.counters->add(Counter::worker_sleeps);
 }
 

@@ -18,6 +18,7 @@
 #include "content/chunk_pins.h"
 #include "disk/store_thread.h"
 #include "engine/engine.h"
+#include "nic/doorbell.h"
 #include "nic/queue.h"
 #include "stats/counters.h"
 #include "stats/histogram.h"
@@ -35,8 +36,9 @@ struct Lane {
 
 struct WorkerOptions {
   std::vector<Lane> lanes;
-  bool adaptive = false;        // sleep when idle
-  Duration sleep_max = 800_us;  // of one sleep; adaptive only
+  bool adaptive = false;          // sleep when idle
+  Duration sleep_max = 800_us;    // of one sleep; adaptive only
+  nic::Doorbell* bell = nullptr;  // rung by other workers; adaptive only
 };
 
 /// A part of the list of a lane's connections.
@@ -93,7 +95,10 @@ class Worker {
     std::optional<content::ToStore> held;  // the ring to the store was full
   };
 
-  void order(uint32_t bit) { orders_.fetch_or(bit, std::memory_order_release); }
+  void order(uint32_t bit) {
+    orders_.fetch_or(bit, std::memory_order_release);
+    if (bell_ != nullptr) bell_->ring_if_asleep();
+  }
   [[nodiscard]] bool turn(LaneState& lane, Instant now);
   [[nodiscard]] bool receive(LaneState& lane, Instant now);
   [[nodiscard]] bool send(LaneState& lane, Instant now);
@@ -108,6 +113,7 @@ class Worker {
   std::vector<LaneState> lanes_;
   const bool adaptive_;
   const Duration sleep_max_;
+  nic::Doorbell* const bell_;
   Duration sleep_;  // of the next idle turn
   Instant last_work_;
   Instant last_turn_;

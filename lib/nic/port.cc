@@ -66,8 +66,9 @@ class Port::Impl {
   [[nodiscard]] Result<void> bring_up(const PortUnit& unit);
   void open_filters(const PortUnit& unit);
   void make_ends(std::span<const WorkerEnd> workers);
-  [[nodiscard]] ReceiverConfig receiver_of(uint32_t worker) const;
-  [[nodiscard]] TransmitterConfig transmitter_of(uint32_t worker, const WorkerEnd& end) const;
+  [[nodiscard]] ReceiverConfig receiver_of(uint32_t worker, std::span<const WorkerEnd> ends) const;
+  [[nodiscard]] TransmitterConfig transmitter_of(uint32_t worker,
+                                                 std::span<const WorkerEnd> ends) const;
   [[nodiscard]] bool is_quiet();
   void close_units();
   void release_memory();
@@ -284,8 +285,8 @@ void Port::Impl::make_ends(std::span<const WorkerEnd> workers) {
   for (uint32_t i = 0; i < workers.size(); ++i) {
     const WorkerEnd& end = workers[i];
     ASSERT(end.pins != nullptr && end.counters != nullptr);
-    queues_.emplace_back(QueueImpl::Config{.receiver = receiver_of(i),
-                                           .transmitter = transmitter_of(i, end),
+    queues_.emplace_back(QueueImpl::Config{.receiver = receiver_of(i, workers),
+                                           .transmitter = transmitter_of(i, workers),
                                            .pins = end.pins,
                                            .counters = end.counters,
                                            .lcore = end.lcore,
@@ -294,7 +295,7 @@ void Port::Impl::make_ends(std::span<const WorkerEnd> workers) {
   }
 }
 
-ReceiverConfig Port::Impl::receiver_of(uint32_t worker) const {
+ReceiverConfig Port::Impl::receiver_of(uint32_t worker, std::span<const WorkerEnd> ends) const {
   const PortFacts& facts = plan_.facts;
   ReceiverConfig config{.burst = facts.burst,
                         .worker = worker,
@@ -307,12 +308,16 @@ ReceiverConfig Port::Impl::receiver_of(uint32_t worker) const {
   }
   if (facts.workers > 1) {
     config.inbox = inboxes_[worker].get();
-    for (uint32_t i = 0; i < facts.workers; ++i) config.inboxes[i] = inboxes_[i].get();
+    for (uint32_t i = 0; i < facts.workers; ++i) {
+      config.inboxes[i] = inboxes_[i].get();
+      config.bells[i] = ends[i].bell;
+    }
   }
   return config;
 }
 
-TransmitterConfig Port::Impl::transmitter_of(uint32_t worker, const WorkerEnd& end) const {
+TransmitterConfig Port::Impl::transmitter_of(uint32_t worker,
+                                             std::span<const WorkerEnd> ends) const {
   const PortFacts& facts = plan_.facts;
   const auto queue = static_cast<uint16_t>(worker % facts.tx_queues);
   const PortPlan::Place place = plan_.place(queue);
@@ -327,8 +332,9 @@ TransmitterConfig Port::Impl::transmitter_of(uint32_t worker, const WorkerEnd& e
                            .burst = facts.burst,
                            .frame_max_bytes = plan_.frame_max_bytes,
                            .idle_reap = plan_.profile.idle_reap,
-                           .view = end.view};
+                           .view = ends[worker].view};
   if (!outboxes_.empty()) {
+    if (!config.owns_queue) config.owner_bell = ends[queue].bell;
     (config.owns_queue ? config.from_others : config.to_owner) = outboxes_[queue].get();
   }
   config.frames =

@@ -18,6 +18,7 @@
 #include "base/time.h"
 #include "content/arena_view.h"
 #include "content/chunk_pins.h"
+#include "nic/doorbell.h"
 #include "nic/driver_profile.h"
 #include "nic/eal.h"
 #include "nic/pools.h"
@@ -51,7 +52,8 @@ struct WorkerEnd {
   content::ArenaView view;
   content::ChunkPins* pins = nullptr;
   stats::Counters* counters = nullptr;
-  uint32_t lcore = 0;  // Eal::lcore(worker)
+  uint32_t lcore = 0;        // Eal::lcore(worker)
+  Doorbell* bell = nullptr;  // for a worker that sleeps when it is idle
 };
 
 /// Counters that the device keeps itself.

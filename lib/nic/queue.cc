@@ -16,8 +16,11 @@ uint32_t Queue::room() const {
 void Queue::send(const wire::TxFrame& frame) {
   impl_->transmitter.send(frame);
 }
-void Queue::flush() {
-  impl_->transmitter.flush();
+bool Queue::flush() {
+  return impl_->transmitter.flush();
+}
+bool Queue::has_mail() const {
+  return impl_->receiver.has_mail() || impl_->transmitter.has_mail();
 }
 void Queue::reap() {
   impl_->transmitter.reap();

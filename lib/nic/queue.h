@@ -27,6 +27,7 @@ struct RxBurst {
   std::array<wire::RxFrame, capacity> frames;
   std::array<rte_mbuf*, capacity> mbufs;
   uint32_t count = 0;
+  uint32_t handed_over = 0;  // received for other workers
 
   [[nodiscard]] std::span<const wire::RxFrame> view() const { return {frames.data(), count}; }
 };
@@ -51,10 +52,15 @@ class Queue {
   void send(const wire::TxFrame& frame);
   /// Gives everything built so far to the device, and what other workers queued for this one's tx
   /// queue. To be called once a loop turn, whether or not something was sent.
-  void flush();
+  /// Returns: whether there were frames of other workers.
+  bool flush();
   /// Collects completions that no tx_burst would: for a worker with nothing to send, and once a
   /// turn for what other workers have completed. Cheap when there is nothing.
   void reap();
+
+  /// Whether other workers have put something into this one's rings. A worker that sleeps on the
+  /// Doorbell of its WorkerEnd announces that, asks this, and waits.
+  [[nodiscard]] bool has_mail() const;
 
   /// Frames and trains taken by send() that have not completed yet.
   [[nodiscard]] uint64_t in_flight() const;

@@ -5,6 +5,8 @@
 #include <rte_prefetch.h>
 
 #include <algorithm>
+#include <bit>
+#include <utility>
 
 #include "base/assert.h"
 #include "wire/flow_key.h"
@@ -63,7 +65,17 @@ uint32_t Receiver::receive(RxBurst& burst) {
     poll_queue(config_.queues[(turn_ + i) % queues], burst);
   }
   ++turn_;
+  if (handed_over_ > 0) ring_bells();
+  burst.handed_over = std::exchange(handed_over_, 0);
   return burst.count;
+}
+
+// Once for all that this turn has handed over.
+void Receiver::ring_bells() {
+  for (uint64_t left = std::exchange(to_ring_, 0); left != 0; left &= left - 1) {
+    Doorbell* bell = config_.bells[static_cast<size_t>(std::countr_zero(left))];
+    if (bell != nullptr) bell->ring_if_asleep();
+  }
 }
 
 void Receiver::release(RxBurst& burst) {
@@ -162,6 +174,8 @@ void Receiver::accept(rte_mbuf& mbuf, RxBurst& burst) {
 void Receiver::hand_over(rte_mbuf& mbuf, uint32_t worker) {
   if (rte_ring_mp_enqueue(config_.inboxes[worker], &mbuf) == 0) {
     counters_.add(Counter::nic_rx_handed_over);
+    ++handed_over_;
+    to_ring_ |= uint64_t{1} << worker;
     return;
   }
   counters_.add(Counter::nic_drop_rx_handover_full);

@@ -15,6 +15,7 @@
 #include <span>
 
 #include "base/fixed_vector.h"
+#include "nic/doorbell.h"
 #include "nic/driver_profile.h"
 #include "nic/limits.h"
 #include "nic/port_plan.h"
@@ -32,6 +33,7 @@ struct ReceiverConfig {
   uint64_t seed = 0;          // of the flow hash; the same for all workers
   rte_ring* inbox = nullptr;  // what others received for this worker; null if alone
   std::array<rte_ring*, workers_max> inboxes{};  // of all workers
+  std::array<Doorbell*, workers_max> bells{};    // of all workers; null: that one never sleeps
 };
 
 class Receiver {
@@ -40,6 +42,9 @@ class Receiver {
       : config_(config), counters_(counters) {}
 
   uint32_t receive(RxBurst& burst);
+  [[nodiscard]] bool has_mail() const {
+    return config_.inbox != nullptr && rte_ring_empty(config_.inbox) == 0;
+  }
   static void release(RxBurst& burst);
   /// Frees what nobody will look at any more: the inbox, and what the queues still hold.
   void abandon();
@@ -49,12 +54,15 @@ class Receiver {
   void steer(rte_mbuf& mbuf, RxBurst& burst);
   void accept(rte_mbuf& mbuf, RxBurst& burst);
   void hand_over(rte_mbuf& mbuf, uint32_t worker);
+  void ring_bells();
   void share_with_others(rte_mbuf& mbuf);
   [[nodiscard]] bool is_whole(rte_mbuf& mbuf);
 
   ReceiverConfig config_;
   stats::Counters& counters_;
   uint32_t turn_ = 0;
+  uint32_t handed_over_ = 0;  // in this turn
+  uint64_t to_ring_ = 0;      // bits by worker
 };
 
 }  // namespace sluice::nic

@@ -61,13 +61,14 @@ void Transmitter::send(const wire::TxFrame& frame) {
   ASSERT(pushed);  // the caller asked room()
 }
 
-void Transmitter::flush() {
+bool Transmitter::flush() {
   home_.drain();
   if (stalled_) push_out();
-  if (config_.from_others != nullptr) take_from_others();
+  const bool took = config_.from_others != nullptr && take_from_others();
   cut_pending();
   push_out();
   frames_this_turn_ = 0;
+  return took;
 }
 
 void Transmitter::reap() {
@@ -346,18 +347,19 @@ void Transmitter::cut_pending() {
   }
 }
 
-void Transmitter::take_from_others() {
+bool Transmitter::take_from_others() {
   // A turn's worth, lest we starve ourselves, or a kernel's backlog (netdev_max_backlog is 1000).
   uint32_t left = frames_per_turn_max;
   while (!stalled_ && left > 0) {
-    if (out_count_ >= config_.burst && !make_way()) return;
+    if (out_count_ >= config_.burst && !make_way()) break;
     const uint32_t room = std::min(left, config_.burst - out_count_);
     const uint32_t count = rte_ring_sc_dequeue_burst(
         config_.from_others, reinterpret_cast<void**>(&out_[out_count_]), room, nullptr);
     out_count_ += count;
     left -= count;
-    if (count < room) return;
+    if (count < room) break;
   }
+  return left < frames_per_turn_max;
 }
 
 void Transmitter::push_out() {
@@ -374,6 +376,7 @@ void Transmitter::push_out() {
   } else {
     sent = rte_ring_mp_enqueue_burst(config_.to_owner, reinterpret_cast<void**>(out_.data()),
                                      out_count_, nullptr);
+    if (sent > 0 && config_.owner_bell != nullptr) config_.owner_bell->ring_if_asleep();
   }
   if (sent < out_count_) {
     counters_.add(Counter::nic_tx_stalls);

@@ -20,6 +20,7 @@
 
 #include "base/bounded_queue.h"
 #include "content/arena_view.h"
+#include "nic/doorbell.h"
 #include "nic/driver_profile.h"
 #include "nic/limits.h"
 #include "nic/pin_home.h"
@@ -39,6 +40,7 @@ struct TransmitterConfig {
   bool owns_queue = true;           // else frames go over `to_owner`
   rte_ring* to_owner = nullptr;     // frames of a worker without a queue of its own
   rte_ring* from_others = nullptr;  // frames of such workers, to be sent by this one
+  Doorbell* owner_bell = nullptr;   // rung when something was put into `to_owner`; may be null
   rte_mempool* frames = nullptr;    // headers, or whole frames where they are copied
   rte_mempool* payloads = nullptr;  // chained only
   Offloads offloads;
@@ -66,7 +68,11 @@ class Transmitter {
     return keeps_up ? pending_trains_max : 0;
   }
   void send(const wire::TxFrame& frame);
-  void flush();
+  /// Returns whether there were frames of other workers.
+  bool flush();
+  [[nodiscard]] bool has_mail() const {
+    return config_.from_others != nullptr && !stalled_ && rte_ring_empty(config_.from_others) == 0;
+  }
   void reap();
   /// Pins out, mbufs and trains that have not been given to the device.
   [[nodiscard]] uint64_t in_flight() const {
@@ -119,7 +125,7 @@ class Transmitter {
 
   // Towards the device.
   void cut_pending();
-  void take_from_others();
+  [[nodiscard]] bool take_from_others();
   void push_out();
   void prepare();
   void drop_out(uint32_t index);

@@ -63,11 +63,16 @@ TEST_F(Handover, NeighbourFramesReachEveryoneTheRestWorkerZero) {
   put_frame("net_ring0", icmp_echo());
   RxBurst first;
   RxBurst second;
+  EXPECT_FALSE(port_->queue(1).has_mail());
   ASSERT_EQ(port_->queue(0).receive(first), 2u);
+  EXPECT_EQ(first.handed_over, 1u);
+  EXPECT_TRUE(port_->queue(1).has_mail());
   ASSERT_EQ(port_->queue(1).receive(second), 1u);
   // One buffer, read by both.
   EXPECT_EQ(first.frames[0].bytes.data(), second.frames[0].bytes.data());
   EXPECT_EQ(rte_mbuf_refcnt_read(first.mbufs[0]), 2);
+  EXPECT_EQ(second.handed_over, 0u);
+  EXPECT_FALSE(port_->queue(1).has_mail());
   port_->queue(0).release(first);
   EXPECT_EQ(rte_mbuf_refcnt_read(second.mbufs[0]), 1);
   port_->queue(1).release(second);
