@@ -26,7 +26,7 @@ namespace {
 // How long frames that are in the devices at the end may take to leave.
 constexpr Duration port_patience = 1_s;
 // After the drain's time is over: for the resets to leave.
-constexpr Duration abort_patience = 100_ms;
+constexpr Duration abort_patience = 1_s;
 constexpr int exit_ok = 0;
 constexpr int exit_cut_short = 1;
 
@@ -387,7 +387,9 @@ int Daemon::drain() {
   if (!all_drained()) {
     spdlog::warn("the drain took too long: what is left is reset");
     for (const auto& worker : workers_) worker->abort_connections();
-    static_cast<void>(wait(abort_patience));
+    const Instant give_up_at = clock_now() + abort_patience;
+    while (!all_drained() && clock_now() < give_up_at && !wait(2_ms)) {
+    }
   }
   spdlog::info("drained");
   return exit_ok;

@@ -234,6 +234,7 @@ void Worker::publish_gauges(LaneState& lane) {
   counters.set(Counter::tcp_time_wait, now.time_wait);
   counters.set(Counter::tcp_send_queues, now.send_queues);
   counters.set(Counter::tcp_receive_buffers, now.receive_buffers);
+  counters.set(Counter::tcp_stalled, now.stalled);
   counters.set(Counter::head_slots_used, now.head_slots_in_use);
   counters.set(Counter::objects_used, now.objects_in_use);
   counters.set(Counter::lookups_open, now.lookups_open);

@@ -29,6 +29,8 @@ class ChunkPins {
     bump(use.pins, +1);
     ++total_;
   }
+  /// A pin that nobody will undo, and that total() does not count.
+  void pin_for_good(ChunkIndex chunk) { bump(uses_[chunk.value()].pins, +1); }
   /// When the last pin of a head slot, or of a watched chunk, goes, the index can be had once from
   /// poll_released().
   void unpin(ChunkIndex chunk) {

@@ -9,6 +9,9 @@ namespace {
 
 using stats::Counter;
 
+// Replies to peers whose link address is being asked for. More than that are a flood.
+constexpr size_t waiting_replies_max = 64;
+
 content::CatalogLimits catalog_limits(const Config& config, const content::ArenaView& arena) {
   content::CatalogLimits limits = config.catalog;
   limits.chunk_count = arena.chunk_count;
@@ -28,7 +31,8 @@ Engine::Engine(const Config& config, const content::ArenaView& arena, content::C
       inet_(config.inet, slots_, pins, counters),
       tcp_(config.tcp, catalog_, pins, counters),
       sessions_(config.session, config.tcp.max_connections, tcp_, catalog_, slots_, first_byte_,
-                counters) {}
+                counters),
+      waiting_replies_(waiting_replies_max) {}
 
 // Input
 // ---------------------------------------------------------------------------------------------
@@ -38,6 +42,7 @@ void Engine::handle_frame(Instant now, const wire::RxFrame& frame) {
   if (const auto* segment = std::get_if<inet::TcpSegment>(&delivery)) {
     const tcp::Received received = tcp_.handle_segment(now, *segment);
     if (!received.connection.is_none()) sessions_.handle_received(now, received);
+    if (tcp_.take_buffer_shortage()) sessions_.handle_buffers_short(now);
     handle_events(now);
   } else if (const auto* path_mtu = std::get_if<inet::PathMtu>(&delivery)) {
     tcp_.handle_path_mtu(now, *path_mtu);
@@ -122,13 +127,39 @@ void Engine::emit(const inet::PathRef& path, const tcp::Flow& flow, const tcp::S
 }
 
 bool Engine::poll_reply(Instant now, wire::TxFrame& out) {
+  if (poll_waiting_reply(now, out)) return true;
   for (tcp::Flow flow; tcp_.poll_reply(segment_, flow);) {
     inet::PathRef path;
-    if (inet_.resolve(now, flow.remote, path) == inet::PathState::ready) {
+    const inet::PathState state = inet_.resolve(now, flow.remote, path);
+    if (state == inet::PathState::ready) {
       emit(path, flow, segment_, out);
       return true;
     }
-    counters_.add(Counter::engine_drop_reply_unresolved);  // the peer asks again
+    const bool waits = state != inet::PathState::unreachable &&
+                       waiting_replies_.push({flow, segment_.header, segment_.header_length});
+    if (!waits) counters_.add(Counter::engine_drop_reply_unresolved);
+  }
+  return false;
+}
+
+bool Engine::poll_waiting_reply(Instant now, wire::TxFrame& out) {
+  WaitingReply waiting;
+  while (waiting_again_ > 0 && waiting_replies_.pop(waiting)) {
+    --waiting_again_;
+    inet::PathRef path;
+    const inet::PathState state = inet_.resolve(now, waiting.flow.remote, path);
+    if (state == inet::PathState::ready) {
+      segment_.header = waiting.header;
+      segment_.header_length = waiting.header_length;
+      segment_.payload.clear();
+      segment_.payload_length = 0;
+      segment_.segment_size = 0;
+      emit(path, waiting.flow, segment_, out);
+      return true;
+    }
+    // There is room for it: it was there just now.
+    const bool waits = state != inet::PathState::unreachable && waiting_replies_.push(waiting);
+    if (!waits) counters_.add(Counter::engine_drop_reply_unresolved);
   }
   return false;
 }
@@ -166,8 +197,12 @@ bool Engine::poll_connection(Instant now, tcp::ConnectionIndex connection, wire:
 bool Engine::poll_frame(Instant now, wire::TxFrame& out) {
   handle_woken(now);
   out.clear();
+  if (aborting_ && abort_next_ < tcp_.connections_max()) continue_abort(now);
   if (inet_.poll_frame(now, out)) return true;
-  if (inet_.take_path_changes()) tcp_.unpark_all();
+  if (inet_.take_path_changes()) {
+    tcp_.unpark_all();
+    waiting_again_ = waiting_replies_.size();
+  }
   // A flood of strays must not take every turn from the connections.
   replied_ = !replied_ && poll_reply(now, out);
   if (replied_) return true;
@@ -202,8 +237,15 @@ void Engine::begin_drain(Instant now) {
 }
 
 void Engine::abort_all(Instant now) {
-  for (uint32_t i = 0; i < tcp_.connections_max(); ++i) {
-    if (tcp_.is_open(tcp::ConnectionIndex(i))) tcp_.abort(now, tcp::ConnectionIndex(i));
+  aborting_ = true;
+  abort_next_ = 0;
+  continue_abort(now);
+}
+
+void Engine::continue_abort(Instant now) {
+  for (; abort_next_ < tcp_.connections_max() && tcp_.replies_room() > 0; ++abort_next_) {
+    const tcp::ConnectionIndex connection(abort_next_);
+    if (tcp_.is_open(connection)) tcp_.abort(now, connection);
   }
   handle_events(now);
 }
@@ -215,6 +257,7 @@ Snapshot Engine::snapshot() const {
           .time_wait = usage.time_wait,
           .send_queues = usage.send_queues,
           .receive_buffers = usage.receive_buffers,
+          .stalled = usage.stalled,
           .pins = pins_.total(),
           .head_slots_in_use = slots_.in_use(),
           .objects_in_use = catalog_.objects_in_use(),
@@ -226,7 +269,8 @@ uint64_t Engine::memory_bytes(const Config& config, const content::ArenaView& ar
   return inet::Inet::memory_bytes(config.inet) + tcp::Stack::memory_bytes(config.tcp) +
          content::Catalog::memory_bytes(catalog_limits(config, arena)) +
          Sessions::memory_bytes(config.session, config.tcp.max_connections) +
-         content::HeadSlots::memory_bytes(arena.head_slot_count);
+         content::HeadSlots::memory_bytes(arena.head_slot_count) +
+         waiting_replies_max * sizeof(WaitingReply);
 }
 
 }  // namespace sluice::engine

@@ -15,8 +15,10 @@
 // the same outputs: a run can be replayed.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
+#include "base/bounded_queue.h"
 #include "base/siphash.h"
 #include "base/time.h"
 #include "content/arena_view.h"
@@ -47,6 +49,7 @@ struct Snapshot {
   uint64_t time_wait = 0;
   uint64_t send_queues = 0;
   uint64_t receive_buffers = 0;
+  uint64_t stalled = 0;
   uint64_t pins = 0;
   uint64_t head_slots_in_use = 0;
   uint64_t objects_in_use = 0;
@@ -75,9 +78,12 @@ class Engine {
 
   /// No new connections; idle ones are closed, running responses end with Connection: close.
   void begin_drain(Instant now);
-  /// True once no connection is left.
-  [[nodiscard]] bool is_drained() const { return tcp_.connection_count() == 0; }
-  /// Resets every connection that is left, for a drain that took too long.
+  /// True once no connection is left, and after abort_all() no reset either.
+  [[nodiscard]] bool is_drained() const {
+    return tcp_.connection_count() == 0 && (!aborting_ || tcp_.replies_waiting() == 0);
+  }
+  /// Resets every connection that is left, for a drain that took too long: as many at a time as
+  /// there is room for resets, the rest with the next poll_frame().
   void abort_all(Instant now);
 
   [[nodiscard]] Snapshot snapshot() const;
@@ -92,7 +98,9 @@ class Engine {
   void handle_events(Instant now);
   void handle_woken(Instant now);
   void handle_released(Instant now);
+  void continue_abort(Instant now);
   [[nodiscard]] bool poll_reply(Instant now, wire::TxFrame& out);
+  [[nodiscard]] bool poll_waiting_reply(Instant now, wire::TxFrame& out);
   [[nodiscard]] bool poll_connection(Instant now, tcp::ConnectionIndex connection,
                                      wire::TxFrame& out);
   void emit(const inet::PathRef& path, const tcp::Flow& flow, const tcp::SegmentOut& segment,
@@ -108,6 +116,16 @@ class Engine {
   Sessions sessions_;
   tcp::SegmentOut segment_;  // scratch
   bool replied_ = false;     // the last frame was a reply without a connection
+  bool aborting_ = false;
+  uint32_t abort_next_ = 0;  // connections below this one were aborted
+  // A reply whose next hop is not known yet.
+  struct WaitingReply {
+    tcp::Flow flow;
+    std::array<std::byte, wire::tcp_header_max_bytes> header;
+    uint8_t header_length = 0;
+  };
+  BoundedQueue<WaitingReply> waiting_replies_;
+  size_t waiting_again_ = 0;  // as many of them, from the first on, are worth another try
 };
 
 }  // namespace sluice::engine

@@ -16,6 +16,9 @@ using tcp::ConnectionIndex;
 // A head and a body.
 constexpr uint32_t spans_per_response = 2;
 
+// Connections looked at for one that may give its receive buffer back.
+constexpr uint32_t buffer_search_max = 64;
+
 constexpr std::string_view index_name = "index.html";
 
 static_assert(http::emit_max_bytes == content::head_slot_bytes);
@@ -48,8 +51,13 @@ Sessions::Sessions(const SessionConfig& config, uint32_t connections_max, tcp::S
       exchange_pool_(exchanges_for(connections_max)),
       timers_(connections_max),
       lookups_(config.lookups_max, exchanges_for(connections_max)),
+      overload_head_(slots.set_aside()),
       slot_queue_(connections_max),
-      slots_reserved_(slots.available() / 2) {}
+      slots_reserved_(slots.available() / 2) {
+  if (overload_head_.is_none()) return;
+  overload_head_bytes_ =
+      static_cast<uint32_t>(http::emit_overloaded(head_of(slots, overload_head_)));
+}
 
 // Life
 // ----------------------------------------------------------------------------------------------
@@ -187,18 +195,55 @@ void Sessions::handle_deadline(Instant now, uint32_t index) {
   Session& session = sessions_[index];
   const ConnectionIndex connection(index);
   const bool in_request = session.partial || is_draining_body(session);
+  if (session.state == State::waiting_slot && refuse_overloaded(now, connection)) return;
   if (session.state != State::reading || tcp_.bytes_unacknowledged(connection) > 0) {
     // Waiting for the Store, or still sending: TCP's user timeout judges a stalled reader.
     set_deadline(now, index, config_.idle_timeout);
   } else if (in_request) {
     counters_.add(Counter::session_request_timeouts);
     if (tcp_.spans_free(connection) >= spans_per_response && slots_.available() > 0) {
-      (void)respond_error(connection, http::Status::request_timeout, {});
+      (void)respond_error(now, connection, http::Status::request_timeout, {});
     }
     finish(now, connection);
   } else {
     counters_.add(Counter::session_idle_timeouts);
     finish(now, connection);
+  }
+}
+
+// New requests give way to running responses: 503 with Retry-After, and the end of the connection.
+// Returns false when not even that can be queued.
+bool Sessions::refuse_overloaded(Instant now, ConnectionIndex connection) {
+  if (overload_head_.is_none() || tcp_.bytes_unacknowledged(connection) > 0) return false;
+  slots_.pin(overload_head_);
+  if (!tcp_.send_slot(connection, overload_head_, 0, overload_head_bytes_)) {
+    slots_.unpin(overload_head_);
+    return false;
+  }
+  counters_.add(Counter::session_requests_shed);
+  counters_.add(Counter::http_responses);
+  counters_.add(http::counter_of(http::Status::service_unavailable));
+  finish(now, connection);
+  return true;
+}
+
+void Sessions::handle_buffers_short(Instant now) {
+  ConnectionIndex connection = tcp_.next_buffered(ConnectionIndex::none());
+  for (uint32_t steps = 0; steps < buffer_search_max && !connection.is_none(); ++steps) {
+    const Session& session = sessions_[connection.value()];
+    if (session.state == State::reading && !session.peer_closed) {
+      counters_.add(Counter::session_buffers_shed);
+      const bool answers = session.partial && tcp_.bytes_unacknowledged(connection) == 0 &&
+                           tcp_.spans_free(connection) >= spans_per_response &&
+                           slots_.available() > 0;
+      if (answers) {
+        (void)respond_error(now, connection, http::Status::request_timeout, {});
+      }
+      // A response that is under way ends whole; what was asked behind it is not answered.
+      finish(now, connection);
+      return;
+    }
+    connection = tcp_.next_buffered(connection);
   }
 }
 
@@ -269,8 +314,12 @@ size_t Sessions::run_requests(Instant now, ConnectionIndex connection, std::stri
       break;
     }
     if (rest.empty()) break;
-    // Its send queue is full, or the stack's are all taken: `acknowledged` will tell.
-    if (tcp_.spans_free(connection) < spans_per_response) break;
+    // Its send queue is full, or the stack's are all taken: `acknowledged` will tell, unless the
+    // client can be told to come back.
+    if (tcp_.spans_free(connection) < spans_per_response) {
+      (void)refuse_overloaded(now, connection);
+      break;
+    }
     // The last slots are for connections that have nothing under way: pipelining, or refusing to
     // read, must not take everybody's.
     if (slots_.available() <= slots_reserved_ && tcp_.bytes_unacknowledged(connection) > 0) break;
@@ -290,8 +339,8 @@ size_t Sessions::run_requests(Instant now, ConnectionIndex connection, std::stri
     Outcome outcome;
     if (parsed.state == http::ParseState::rejected) {
       counters_.add(http::counter_of(parsed.rejection));
-      outcome =
-          respond_error(connection, http::status_of(parsed.rejection), {.is_head = parsed.is_head});
+      outcome = respond_error(now, connection, http::status_of(parsed.rejection),
+                              {.is_head = parsed.is_head});
     } else {
       outcome = respond(now, connection, request, answer);
       if (outcome != Outcome::wait) counters_.add(Counter::http_requests);
@@ -299,6 +348,7 @@ size_t Sessions::run_requests(Instant now, ConnectionIndex connection, std::stri
     if (session.exchange != none) exchanges_[session.exchange].progress = {};
     session.partial = false;
     if (outcome == Outcome::wait) break;
+    session.starving = false;
     answer = nullptr;
     rest.remove_prefix(parsed.head_bytes);
     if (outcome == Outcome::last) {
@@ -327,12 +377,12 @@ Sessions::Outcome Sessions::respond(Instant now, ConnectionIndex connection,
     case http::MethodAction::serve:
       return respond_path(now, connection, request, options, answer);
     case http::MethodAction::refuse:
-      return respond_error(connection, plan.status, options);
+      return respond_error(now, connection, plan.status, options);
     case http::MethodAction::options:
       break;
   }
   const ChunkIndex slot = slots_.take();
-  if (slot.is_none()) return wait_for_slot(connection);
+  if (slot.is_none()) return wait_for_slot(now, connection);
   counters_.add(http::counter_of(http::Status::ok));
   return send_head(connection, slot, http::emit_options(options, date_, head_of(slots_, slot)),
                    options.keep_alive);
@@ -344,7 +394,8 @@ Sessions::Outcome Sessions::respond_path(Instant now, ConnectionIndex connection
   std::array<char, path_max_bytes> buffer;
   const http::ResolvedTarget target = http::resolve_target(
       request, std::span<char>(buffer).first(path_max_bytes - index_name.size() - 1));
-  if (target.status != http::Status::ok) return respond_error(connection, target.status, options);
+  if (target.status != http::Status::ok)
+    return respond_error(now, connection, target.status, options);
   std::string_view path = target.path;
   const bool is_directory = target.is_directory || path.empty();
   if (is_directory) {
@@ -356,13 +407,14 @@ Sessions::Outcome Sessions::respond_path(Instant now, ConnectionIndex connection
   const SipDigest key = siphash24_128(config_.path_key, as_byte_span(path));
 
   const ObjectHandle object = catalog_.find_path(now, key);
-  if (!object.is_none()) return respond_object(connection, request, object, options.keep_alive);
+  if (!object.is_none())
+    return respond_object(now, connection, request, object, options.keep_alive);
 
   if (answer == nullptr || !(answer->key == key)) {
     if (take_exchange(connection.value()) == nullptr ||
         !lookups_.ask(key, path, sessions_[connection.value()].exchange)) {
       counters_.add(Counter::session_lookups_refused);
-      return respond_error(connection, http::Status::service_unavailable, options);
+      return respond_error(now, connection, http::Status::service_unavailable, options);
     }
     sessions_[connection.value()].state = State::waiting_lookup;
     return Outcome::wait;
@@ -370,24 +422,27 @@ Sessions::Outcome Sessions::respond_path(Instant now, ConnectionIndex connection
   switch (answer->status) {
     case LookupStatus::directory:
       if (is_directory) break;  // a directory named index.html
-      return respond_redirect(connection, request, target.path, options);
+      return respond_redirect(now, connection, request, target.path, options);
     case LookupStatus::not_found:
       break;
     case LookupStatus::forbidden:
-      return respond_error(connection, http::Status::forbidden, options);
+      return respond_error(now, connection, http::Status::forbidden, options);
     case LookupStatus::io_error:
-      return respond_error(connection, http::Status::internal_server_error, options);
+      return respond_error(now, connection, http::Status::internal_server_error, options);
     case LookupStatus::found:  // and every entry of the catalog is in use
     case LookupStatus::busy:
-      return respond_error(connection, http::Status::service_unavailable, options);
+      return respond_error(now, connection, http::Status::service_unavailable, options);
   }
-  return respond_error(connection, http::Status::not_found, options);
+  return respond_error(now, connection, http::Status::not_found, options);
 }
 
-Sessions::Outcome Sessions::wait_for_slot(ConnectionIndex connection) {
+Sessions::Outcome Sessions::wait_for_slot(Instant now, ConnectionIndex connection) {
   const uint32_t index = connection.value();
   Session& session = sessions_[index];
+  if (!session.starving) set_deadline(now, index, config_.slot_patience);
+  session.starving = true;
   session.state = State::waiting_slot;
+  tcp_.shed_stalled(connection);
   counters_.add(Counter::session_slot_waits);
   if (!session.queued) {
     session.queued = true;
@@ -406,30 +461,31 @@ Sessions::Outcome Sessions::send_head(ConnectionIndex connection, ChunkIndex slo
   return keep_alive ? Outcome::done : Outcome::last;
 }
 
-Sessions::Outcome Sessions::respond_error(ConnectionIndex connection, http::Status status,
-                                          const http::AnswerOptions& options) {
+Sessions::Outcome Sessions::respond_error(Instant now, ConnectionIndex connection,
+                                          http::Status status, const http::AnswerOptions& options) {
   const ChunkIndex slot = slots_.take();
-  if (slot.is_none()) return wait_for_slot(connection);
+  if (slot.is_none()) return wait_for_slot(now, connection);
   counters_.add(http::counter_of(status));
   const size_t length = http::emit_error(status, options, date_, head_of(slots_, slot));
   return send_head(connection, slot, length, options.keep_alive);
 }
 
-Sessions::Outcome Sessions::respond_redirect(ConnectionIndex connection,
+Sessions::Outcome Sessions::respond_redirect(Instant now, ConnectionIndex connection,
                                              const http::Request& request, std::string_view path,
                                              const http::AnswerOptions& options) {
   const ChunkIndex slot = slots_.take();
-  if (slot.is_none()) return wait_for_slot(connection);
+  if (slot.is_none()) return wait_for_slot(now, connection);
   const http::Redirected redirected =
       http::emit_directory_redirect(request, path, options, date_, head_of(slots_, slot));
   counters_.add(http::counter_of(redirected.status));
   return send_head(connection, slot, redirected.bytes, options.keep_alive);
 }
 
-Sessions::Outcome Sessions::respond_object(ConnectionIndex connection, const http::Request& request,
-                                           ObjectHandle object, bool keep_alive) {
+Sessions::Outcome Sessions::respond_object(Instant now, ConnectionIndex connection,
+                                           const http::Request& request, ObjectHandle object,
+                                           bool keep_alive) {
   const ChunkIndex slot = slots_.take();
-  if (slot.is_none()) return wait_for_slot(connection);
+  if (slot.is_none()) return wait_for_slot(now, connection);
   const content::ObjectInfo& info = catalog_.info(object);
   const http::Resource resource{.size_bytes = info.size_bytes,
                                 .modified_unix_s = info.modified_unix_s,

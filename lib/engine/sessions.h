@@ -49,6 +49,7 @@ struct SessionConfig {
   uint32_t lookups_max = 1024;      // paths asked of the Store at a time
   Duration request_timeout = 30_s;  // from a request's first byte to its last; then 408
   Duration idle_timeout = 65_s;     // between requests
+  Duration slot_patience = 2_s;     // a request waits this long for a head slot; then 503
   SipKey path_key;                  // secret
   const http::MediaTypes* media_types = nullptr;
 };
@@ -66,6 +67,9 @@ class Sessions {
   void handle_timeout(Instant now);
   /// Head slots came free: goes on with those who wait for one.
   void handle_slots_free(Instant now);
+  /// A segment was dropped because every receive buffer was taken: whoever has held one longest
+  /// without a whole request in it gives it back, with 408.
+  void handle_buffers_short(Instant now);
   [[nodiscard]] bool poll_lookup(content::Lookup& out) { return lookups_.poll(out); }
   [[nodiscard]] Instant next_timeout() const { return timers_.next_timeout(); }
 
@@ -96,6 +100,7 @@ class Sessions {
     bool partial : 1 = false;      // some bytes of a request have come
     bool peer_closed : 1 = false;  // the client sends no more
     bool queued : 1 = false;       // in slot_queue_
+    bool starving : 1 = false;     // the deadline is that of waiting for a slot
   };
   static_assert(sizeof(Session) == 12);
   // What is to be remembered of a request until it is read and answered.
@@ -129,17 +134,18 @@ class Sessions {
   [[nodiscard]] Outcome respond_path(Instant now, tcp::ConnectionIndex connection,
                                      const http::Request& request,
                                      const http::AnswerOptions& options, const Answer* answer);
-  [[nodiscard]] Outcome respond_object(tcp::ConnectionIndex connection,
+  [[nodiscard]] Outcome respond_object(Instant now, tcp::ConnectionIndex connection,
                                        const http::Request& request, content::ObjectHandle object,
                                        bool keep_alive);
-  [[nodiscard]] Outcome respond_redirect(tcp::ConnectionIndex connection,
+  [[nodiscard]] Outcome respond_redirect(Instant now, tcp::ConnectionIndex connection,
                                          const http::Request& request, std::string_view path,
                                          const http::AnswerOptions& options);
-  [[nodiscard]] Outcome respond_error(tcp::ConnectionIndex connection, http::Status status,
-                                      const http::AnswerOptions& options);
+  [[nodiscard]] Outcome respond_error(Instant now, tcp::ConnectionIndex connection,
+                                      http::Status status, const http::AnswerOptions& options);
   [[nodiscard]] Outcome send_head(tcp::ConnectionIndex connection, content::ChunkIndex slot,
                                   size_t length, bool keep_alive);
-  [[nodiscard]] Outcome wait_for_slot(tcp::ConnectionIndex connection);
+  [[nodiscard]] Outcome wait_for_slot(Instant now, tcp::ConnectionIndex connection);
+  [[nodiscard]] bool refuse_overloaded(Instant now, tcp::ConnectionIndex connection);
   void finish(Instant now, tcp::ConnectionIndex connection);
   void handle_deadline(Instant now, uint32_t index);
   void set_deadline(Instant now, uint32_t index, Duration after);
@@ -162,6 +168,8 @@ class Sessions {
   IndexPool exchange_pool_;
   timer::TimerWheel timers_;
   Lookups lookups_;
+  content::ChunkIndex overload_head_;  // 503, written once; none() where slots are that few
+  uint32_t overload_head_bytes_ = 0;
   BoundedQueue<uint32_t> slot_queue_;
   uint32_t slots_reserved_;  // head slots that only a first response under way may take
   http::DateCache date_;

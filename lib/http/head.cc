@@ -184,6 +184,14 @@ size_t emit_error(Status status, const AnswerOptions& options, const DateCache& 
   return writer.finish();
 }
 
+size_t emit_overloaded(HeadBuffer out) {
+  Writer writer(out);
+  writer.put(
+      "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
+      "Content-Length: 0\r\n\r\n");
+  return writer.finish();
+}
+
 size_t emit_options(const AnswerOptions& options, const DateCache& date, HeadBuffer out) {
   Writer writer(out);
   put_status_and_date(writer, Status::ok, date);

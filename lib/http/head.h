@@ -36,6 +36,10 @@ struct AnswerOptions {
 [[nodiscard]] size_t emit_error(Status status, const AnswerOptions& options, const DateCache& date,
                                 HeadBuffer out);
 
+/// A whole 503 with Retry-After that depends on nothing, so that it can be written once: it ends
+/// the connection, has no content, and no Date (RFC 9110 section 6.6.1 lets a 5xx be without).
+[[nodiscard]] size_t emit_overloaded(HeadBuffer out);
+
 /// The answer to OPTIONS: 200 with Allow and no content.
 [[nodiscard]] size_t emit_options(const AnswerOptions& options, const DateCache& date,
                                   HeadBuffer out);

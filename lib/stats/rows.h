@@ -108,6 +108,7 @@
   ROW(tcp_challenge_acks, "segments", "challenge ACKs and answers to unacceptable segments (RFC 5961)") \
   ROW(tcp_challenge_acks_limited, "segments", "challenge ACKs not sent: above the rate limit") \
   ROW(tcp_resets_sent, "segments", "RSTs sent") \
+  ROW(tcp_resets_limited, "segments", "RSTs to segments of no connection not sent: above the rate limit") \
   ROW(tcp_replies_dropped, "segments", "RSTs and TIME-WAIT ACKs not sent: their queue was full") \
   ROW(tcp_refused_port, "segments", "SYNs for a port that is not listened on") \
   ROW(tcp_refused_draining, "segments", "SYNs refused while draining") \
@@ -128,11 +129,13 @@
   ROW(tcp_drop_beyond_window, "segments", "payload cut off: beyond the advertised window") \
   ROW(tcp_drop_after_close, "bytes", "payload acknowledged and dropped: the session had closed") \
   ROW(tcp_drop_receive_buffers, "segments", "dropped: every receive buffer was taken") \
+  ROW(tcp_receive_buffers_reclaimed, "buffers", "receive buffers taken from connections that kept only bytes out of order") \
   ROW(tcp_drop_too_many_gaps, "segments", "dropped: one gap too many behind the next byte") \
   ROW(tcp_sack_invalid, "blocks", "SACK blocks ignored: empty, old or beyond what was sent") \
   ROW(tcp_time_wait_reused, "connections", "connections begun from TIME-WAIT (RFC 6191)") \
   ROW(tcp_time_wait_refused, "segments", "dropped: SYN in TIME-WAIT that was not new enough") \
   ROW(tcp_time_wait_recycled, "connections", "TIME-WAIT entries forgotten to make room") \
+  ROW(tcp_stalled_shed, "connections", "stalled readers reset because something that connections share had run out") \
   ROW(tcp_send_queues_exhausted, "calls", "responses put off: every send queue was taken") \
   ROW(tcp_scoreboards_exhausted, "events", "SACK blocks ignored: every scoreboard was taken") \
   ROW(tcp_connections, "connections", "connections now, half-open ones included") \
@@ -188,9 +191,11 @@
 
 #define SLUICE_COUNTERS_ENGINE(ROW) \
   ROW(engine_responses_cut, "responses", "connections reset because the content could be read no more (file changed, disk error)") \
-  ROW(engine_drop_reply_unresolved, "segments", "replies without a connection dropped: link address of the peer not known yet") \
+  ROW(engine_drop_reply_unresolved, "segments", "replies without a connection dropped: the peer has no link address, or too many wait for one") \
   ROW(session_idle_timeouts, "connections", "connections closed: no request for the idle time-out") \
   ROW(session_request_timeouts, "requests", "connections closed with 408: a request took longer than the time-out") \
+  ROW(session_requests_shed, "requests", "requests answered 503: send queues or head slots had run out") \
+  ROW(session_buffers_shed, "connections", "connections closed (with 408, if in the middle of a request) since every receive buffer was taken") \
   ROW(session_slot_waits, "requests", "requests that waited for a free head slot") \
   ROW(session_exchanges_exhausted, "requests", "half a request, request content or an answer awaited for which there was no place to remember it") \
   ROW(session_lookups_refused, "requests", "requests answered 503: too many paths being looked up") \
@@ -263,6 +268,7 @@
 
 // Moment's values, written by the worker loop ten times a second.
 #define SLUICE_COUNTERS_NOW(ROW) \
+  ROW(tcp_stalled, "connections", "connections whose peer keeps its window closed (gauge)") \
   ROW(tcp_send_queues, "queues", "connections with something not acknowledged (gauge)") \
   ROW(tcp_receive_buffers, "buffers", "connections with an incomplete request or bytes out of order (gauge)") \
   ROW(head_slots_used, "slots", "head slots in use (gauge)") \

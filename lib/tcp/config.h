@@ -29,10 +29,16 @@ struct Config {
 
   // RFC 9293 section 3.8.6.3 (MUST-40): less than 0.5 seconds. 40 ms, as Linux does.
   Duration delayed_ack = Duration::from_ms(40);
-  // Data outstanding, or a window closed, without any progress for this long: the peer is given up.
-  // RFC 9293 section 3.8.3 asks for at least 100 s (SHLD-10) by default.
-  // Deviation: a server's stalled readers hold memory; a healthy peer acknowledges within seconds.
+  // Data outstanding and nothing acknowledged, or a window closed and its probes not answered, for
+  // this long: the peer is given up. RFC 9293 section 3.8.3 asks for at least 100 s (SHLD-10).
+  // Deviation: a healthy peer acknowledges within seconds. docs/decisions/0008-tcp-patience.md.
   Duration user_timeout = Duration::from_s(60);
+  // A closed window whose probes are answered: RFC 9293 section 3.8.6.1 (MUST-37) has no limit.
+  // Deviation: an hour, so that a reader who never reads does not stay for ever.
+  Duration stall_timeout = Duration::from_s(3600);
+  // When send queues, head slots or connections run out, the reader that has stalled longest gives
+  // way, if it has for this long.
+  Duration stall_grace = Duration::from_s(10);
   // An idle peer is probed after this long, and given up after this many unanswered probes.
   // RFC 9293 section 3.8.4 (MUST-28) asks for two hours by default.
   // Deviation: HTTP's idle time is a minute; a peer that vanished must not be kept for hours.

@@ -13,7 +13,17 @@ using stats::Counter;
 namespace {
 
 // Replies wait for one turn of the loop at most.
-constexpr size_t replies_max = 1024;
+constexpr uint32_t replies_max = 1024;
+
+// A reset is as long as what asks for it, so this is no amplifier; but strays must not take the
+// line. A client whose reset was left out asks again with its next segment.
+constexpr uint32_t resets_per_second = 10'000;
+
+// This share of the send queues answers those who are refused.
+constexpr uint32_t sender_reserve_share = 16;
+
+// Buffers looked at for one that may be taken back.
+constexpr uint32_t reclaim_steps_max = 32;
 
 constexpr uint8_t event_bit(EventKind kind) {
   return static_cast<uint8_t>(1u << static_cast<uint8_t>(kind));
@@ -35,11 +45,16 @@ Stack::Stack(const Config& config, content::Catalog& catalog, content::ChunkPins
       cookies_(config.key),
       senders_(config.send_queues),
       sender_pool_(config.send_queues),
+      senders_reserved_(config.send_queues / sender_reserve_share),
       scoreboards_(config.scoreboards),
       scoreboard_pool_(config.scoreboards),
       buffers_(config.receive_buffers),
+      buffered_(config.receive_buffers),
+      stalled_(config.send_queues),
       wheel_(config.max_connections),
-      replies_(replies_max) {
+      replies_(replies_max),
+      challenges_(config.key),
+      resets_({.per_second = resets_per_second, .burst = replies_max}) {
   ASSERT(config.max_connections > 0 && config.max_half_open > 0 && config.send_queues > 0);
   // A train is at least one segment, whatever its options.
   config_.train_max_bytes =
@@ -53,6 +68,7 @@ uint64_t Stack::memory_bytes(const Config& config) {
          config.send_queues * (uint64_t{sizeof(Sender)} + sizeof(uint32_t)) +
          config.scoreboards * (uint64_t{sizeof(Scoreboard)} + sizeof(uint32_t)) +
          ReceiveBuffers::memory_bytes(config.receive_buffers) +
+         AgeList::memory_bytes(config.receive_buffers) + AgeList::memory_bytes(config.send_queues) +
          config.time_wait_max * uint64_t{72} + config.max_half_open * uint64_t{16} +
          replies_max * sizeof(Reply) + sizeof(Stack);
 }
@@ -109,14 +125,49 @@ void Stack::release_sender(Connection& c) {
   c.congestion = sender.congestion.memory();
   release_scoreboard(sender);
   if (c.blocked) catalog_.cancel_wait(c.sender);
+  stalled_.remove(c.sender);
   sender_pool_.give_back(c.sender);
   c.sender = none;
   c.blocked = false;
   if (sender_wanted_ > 0) offer_sender();
 }
 
+bool Stack::take_buffer(uint32_t index, StreamOffset next) {
+  if (buffers_.available() == 0) reclaim_buffer();
+  Connection& c = connections_[index];
+  c.buffer = buffers_.take(next);
+  if (c.buffer == none) {
+    counters_.add(Counter::tcp_drop_receive_buffers);
+    buffer_shortage_ = true;
+    return false;
+  }
+  buffered_.add(c.buffer, {.owner = index, .since_ms = now_ms()});
+  return true;
+}
+
+// What came out of order may be forgotten (RFC 2018 section 8): the peer sends it again.
+void Stack::reclaim_buffer() {
+  uint32_t buffer = buffered_.oldest();
+  for (uint32_t steps = 0; steps < reclaim_steps_max && buffer != none; ++steps) {
+    if (buffers_[buffer].unread == 0) {
+      counters_.add(Counter::tcp_receive_buffers_reclaimed);
+      release_buffer(connections_[buffered_.owner(buffer)]);
+      return;
+    }
+    buffer = buffered_.newer(buffer);
+  }
+}
+
+ConnectionIndex Stack::next_buffered(ConnectionIndex previous) const {
+  const uint32_t buffer = previous.is_none()
+                              ? buffered_.oldest()
+                              : buffered_.newer(connections_[previous.value()].buffer);
+  return buffer == none ? ConnectionIndex::none() : ConnectionIndex(buffered_.owner(buffer));
+}
+
 void Stack::release_buffer(Connection& c) {
   if (c.buffer == none) return;
+  buffered_.remove(c.buffer);
   buffers_.give_back(c.buffer);
   c.buffer = none;
 }
@@ -292,8 +343,10 @@ void Stack::refresh(uint32_t index) {
     senders_[c.sender].progress_at = now_;
     c.probes = 0;
     set_send_timer(c, SendTimer::persist, c.rtt.rto());
+    stalled_.add(c.sender, {.owner = index, .since_ms = now_ms()});
   } else if (!c.window_wanted && c.send_timer == SendTimer::persist) {
     set_send_timer(c, SendTimer::none, Duration());
+    stalled_.remove(c.sender);
   }
   schedule_wheel(index);
 }
@@ -306,7 +359,8 @@ Usage Stack::usage() const {
           .time_wait = time_wait_.size(),
           .send_queues = sender_pool_.in_use(),
           .receive_buffers = buffers_.in_use(),
-          .scoreboards = scoreboard_pool_.in_use()};
+          .scoreboards = scoreboard_pool_.in_use(),
+          .stalled = stalled_.size()};
 }
 
 void Stack::publish_usage() const {

@@ -19,6 +19,7 @@
 
 #include <array>
 #include <cstdint>
+#include <utility>
 
 #include "base/bounded_queue.h"
 #include "base/fixed_array.h"
@@ -29,7 +30,10 @@
 #include "content/chunk_pins.h"
 #include "content/ids.h"
 #include "inet/inet.h"
+#include "inet/rate_limit.h"
 #include "stats/counters.h"
+#include "tcp/age_list.h"
+#include "tcp/challenge_limit.h"
 #include "tcp/config.h"
 #include "tcp/connection.h"
 #include "tcp/connection_table.h"
@@ -146,6 +150,7 @@ struct Usage {
   uint32_t send_queues = 0;
   uint32_t receive_buffers = 0;
   uint32_t scoreboards = 0;
+  uint32_t stalled = 0;  // connections whose peer keeps its window closed
 };
 
 class Stack {
@@ -186,7 +191,8 @@ class Stack {
   [[nodiscard]] bool send_object(ConnectionIndex connection, content::ObjectHandle object,
                                  uint64_t offset_bytes, uint64_t length_bytes);
   /// Calls of send_*() that will succeed now. 0 when closed for sending, when the queue is full, or
-  /// when all send queues are taken; in the latter cases `acknowledged` tells when to try again.
+  /// when all send queues are taken but a reserve, with which send_*() may still succeed: for short
+  /// refusals. In the latter cases `acknowledged` tells when to try again.
   [[nodiscard]] size_t spans_free(ConnectionIndex connection);
   /// Bytes queued and not acknowledged yet, sent or not.
   [[nodiscard]] uint64_t bytes_unacknowledged(ConnectionIndex connection) const;
@@ -195,6 +201,14 @@ class Stack {
   void close(Instant now, ConnectionIndex connection);
   /// RST now; what is queued is dropped.
   void abort(Instant now, ConnectionIndex connection);
+  /// Something that connections share has run out: resets the reader that has kept its window
+  /// closed longest, though not `except`. Returns false when nobody has for Config::stall_grace.
+  bool shed_stalled(ConnectionIndex except);
+  /// The connections that hold a receive buffer, longest first: the one after `previous`, or the
+  /// first with none(). Returns none() at the end.
+  [[nodiscard]] ConnectionIndex next_buffered(ConnectionIndex previous) const;
+  /// Was something dropped since the last call because no receive buffer was free?
+  [[nodiscard]] bool take_buffer_shortage() { return std::exchange(buffer_shortage_, false); }
 
   /// One word for the session; 0 when accepted.
   [[nodiscard]] uint32_t session(ConnectionIndex connection) const;
@@ -223,6 +237,8 @@ class Stack {
   /// A segment that belongs to no connection: RST, or the ACK of TIME-WAIT. Returns false when
   /// there is none.
   [[nodiscard]] bool poll_reply(SegmentOut& out, Flow& flow);
+  [[nodiscard]] size_t replies_waiting() const { return replies_.size(); }
+  [[nodiscard]] size_t replies_room() const { return replies_.capacity() - replies_.size(); }
 
   /// Returns false when nothing happened.
   [[nodiscard]] bool poll_event(Event& out);
@@ -284,7 +300,9 @@ class Stack {
   void release_sender(Connection& c);
   void release_span(const Span& span);
   void release_scoreboard(Sender& sender);
+  [[nodiscard]] bool take_buffer(uint32_t index, StreamOffset next);
   void release_buffer(Connection& c);
+  void reclaim_buffer();
   void leave_half_open(Connection& c);
   [[nodiscard]] bool take_sender(Connection& c);
   void want_sender(Connection& c);
@@ -326,6 +344,8 @@ class Stack {
   void open(uint32_t index, const Flow& flow, const Segment& syn, const SeqNumber* iss_above);
   [[nodiscard]] bool cookies_wanted();
   void reply_cookie(const Flow& flow, const Segment& syn);
+  [[nodiscard]] bool answers_cookie(uint32_t index, const Segment& segment);
+  [[nodiscard]] bool check_cookie(const Flow& flow, const Segment& segment, Handshake& out);
   [[nodiscard]] uint32_t accept_cookie(const Flow& flow, const Segment& segment);
   [[nodiscard]] bool establish(uint32_t index, const Segment& segment);
   void become_established(uint32_t index, const Segment& segment);
@@ -375,7 +395,7 @@ class Stack {
   void handle_persist_timer(uint32_t index);
   void handle_keep_alive(uint32_t index);
   [[nodiscard]] Instant keep_alive_deadline(const Connection& c) const;
-  [[nodiscard]] bool is_out_of_patience(const Connection& c) const;
+  [[nodiscard]] Instant patience_end(const Connection& c) const;
   void give_up(uint32_t index);
 
   Config config_;
@@ -394,12 +414,16 @@ class Stack {
   SynCookies cookies_;
   FixedArray<Sender> senders_;
   IndexPool sender_pool_;
+  uint32_t senders_reserved_;          // for refusals
   uint32_t sender_wanted_ = 0;         // connections that were refused one
   uint32_t sender_wanted_cursor_ = 0;  // where the search for the next of them begins
   FixedArray<Scoreboard> scoreboards_;
   IndexPool scoreboard_pool_;
   const Scoreboard no_scoreboard_;
   ReceiveBuffers buffers_;
+  AgeList buffered_;  // by receive buffer: its connection
+  bool buffer_shortage_ = false;
+  AgeList stalled_;  // by sender: its connection, whose peer's window is closed
   timer::TimerWheel wheel_;
   Line senders_line_;
   Line parked_line_;
@@ -408,6 +432,8 @@ class Stack {
   Borrowed borrowed_;
   std::array<Duplicate, 16> duplicates_;  // by connection modulo 16: a hint that may be lost
   BoundedQueue<Reply> replies_;
+  ChallengeLimit challenges_;
+  inet::RateLimit resets_;    // of those that strangers ask for
   wire::TcpOptions options_;  // scratch: of the segment being handled
 };
 

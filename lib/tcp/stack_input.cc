@@ -12,8 +12,8 @@ namespace flag = wire::tcp_flag;
 
 namespace {
 
-// RFC 5961 section 7 asks for a limit; per connection, not per host, so that it tells an attacker
-// nothing about others (CVE-2016-5696). As Linux's tcp_invalid_ratelimit.
+// RFC 5961 section 7 asks for a limit. This is one connection's, as Linux's tcp_invalid_ratelimit;
+// ChallengeLimit is that of all of them.
 constexpr uint32_t challenge_interval_ms = 500;
 
 // RFC 9293 section 3.10.7.4 (TIME-WAIT): a new connection's numbers begin above the old one's.
@@ -42,7 +42,11 @@ Received Stack::handle_segment(Instant now, const inet::TcpSegment& in) {
     segment.ts_value = options_.timestamp_value;
     segment.ts_echo = options_.timestamp_echo;
   }
-  const uint32_t index = find(flow);
+  uint32_t index = find(flow);
+  if (index != none && answers_cookie(index, segment)) {
+    end(index, CloseReason::none);
+    index = none;
+  }
   return index != none ? handle_known(index, segment) : handle_unknown(flow, segment);
 }
 
@@ -54,6 +58,10 @@ void Stack::reply(const Flow& flow, const HeaderOut& header) {
 
 // RFC 9293 section 3.10.7.1: a reset that the sender of the segment will believe.
 void Stack::reply_reset(const Flow& flow, const Segment& segment) {
+  if (!resets_.take(now_)) {
+    counters_.add(Counter::tcp_resets_limited);
+    return;
+  }
   HeaderOut header{.local_port = flow.local_port, .remote_port = flow.remote_port};
   if (segment.has(flag::ack)) {
     header.seq = segment.ack;
@@ -250,6 +258,10 @@ void Stack::challenge(uint32_t index) {
   }
   const uint32_t now = now_ms();
   if (c.challenged_ms != 0 && now - c.challenged_ms < challenge_interval_ms) {
+    counters_.add(Counter::tcp_challenge_acks_limited);
+    return;
+  }
+  if (!challenges_.take(now_)) {
     counters_.add(Counter::tcp_challenge_acks_limited);
     return;
   }

@@ -54,9 +54,7 @@ void Stack::receive_payload(uint32_t index, const Segment& segment, int32_t dist
 
 void Stack::keep_payload(uint32_t index, StreamOffset offset, Bytes payload) {
   Connection& c = connections_[index];
-  if (c.buffer == none) c.buffer = buffers_.take(c.rcv_nxt);
-  if (c.buffer == none) {
-    counters_.add(Counter::tcp_drop_receive_buffers);
+  if (c.buffer == none && !take_buffer(index, c.rcv_nxt)) {
     c.ack_now = true;
     return;
   }

@@ -26,11 +26,8 @@ void Stack::consume(ConnectionIndex connection, size_t n) {
     if (!rest.empty() && fin_queued(c.state)) {
       counters_.add(Counter::tcp_drop_after_close, rest.size());
     } else if (!rest.empty()) {
-      c.buffer = buffers_.take(c.rcv_nxt - rest.size());
-      if (c.buffer == none) {
-        // Not acknowledged: the peer sends it again.
-        c.rcv_nxt = c.rcv_nxt - rest.size();
-        counters_.add(Counter::tcp_drop_receive_buffers);
+      if (!take_buffer(index, c.rcv_nxt - rest.size())) {
+        c.rcv_nxt = c.rcv_nxt - rest.size();  // not acknowledged: the peer sends it again
       } else {
         static_cast<void>(buffers_[c.buffer].reassembler.insert(c.rcv_nxt - rest.size(), rest,
                                                                 buffers_.window(c.buffer)));
@@ -66,6 +63,8 @@ void Stack::want_sender(Connection& c) {
 }
 
 bool Stack::take_sender(Connection& c) {
+  const auto self = ConnectionIndex(static_cast<uint32_t>(&c - connections_.begin()));
+  if (sender_pool_.available() == 0) shed_stalled(self);
   const uint32_t index = sender_pool_.take();
   if (index == none) {
     want_sender(c);
@@ -137,7 +136,9 @@ size_t Stack::spans_free(ConnectionIndex connection) {
   Connection& c = connections_[connection.value()];
   if (!may_send(c.state)) return 0;
   if (c.sender != none) return senders_[c.sender].queue.spans_free();
-  if (sender_pool_.available() > 0) return SendQueue::spans_max;
+  if (sender_pool_.available() > senders_reserved_ || shed_stalled(connection)) {
+    return SendQueue::spans_max;
+  }
   want_sender(c);
   return 0;
 }
@@ -176,6 +177,17 @@ void Stack::abort(Instant now, ConnectionIndex connection) {
   Connection& c = connections_[index];
   reply(c.flow, header_for(c, c.snd_nxt(), wire::tcp_flag::rst | wire::tcp_flag::ack));
   end(index, CloseReason::aborted);
+}
+
+bool Stack::shed_stalled(ConnectionIndex except) {
+  uint32_t sender = stalled_.oldest();
+  if (sender != none && stalled_.owner(sender) == except.value()) sender = stalled_.newer(sender);
+  if (sender == none) return false;
+  const auto stalled_ms = static_cast<int32_t>(now_ms() - stalled_.since_ms(sender));
+  if (stalled_ms < config_.stall_grace.ms()) return false;
+  counters_.add(Counter::tcp_stalled_shed);
+  give_up(stalled_.owner(sender));
+  return true;
 }
 
 uint32_t Stack::session(ConnectionIndex connection) const {

@@ -58,6 +58,8 @@ void Stack::handle_syn(const Flow& flow, const Segment& segment, const SeqNumber
     return;
   }
   const bool full = connection_pool_.available() == 0;
+  if (full)
+    shed_stalled(ConnectionIndex::none());  // for the next SYN: the place is free once it is told
   if (full && half_open_.oldest() == none) {
     counters_.add(Counter::tcp_drop_connections_full);
     return;
@@ -149,14 +151,28 @@ void Stack::reply_cookie(const Flow& flow, const Segment& syn) {
   }
 }
 
-// Is this the third packet of a handshake that we did not remember? Then there is a connection now,
-// or there cannot be one. Returns its index, or none.
-uint32_t Stack::accept_cookie(const Flow& flow, const Segment& segment) {
+bool Stack::check_cookie(const Flow& flow, const Segment& segment, Handshake& out) {
   SynCookies::Ack ack{
       .irs = segment.seq - 1, .iss = segment.ack - 1, .timestamps = segment.has_timestamps};
   if (ack.timestamps) ack.echo = segment.ts_echo - timestamp_offset(config_.key, flow);
+  return cookies_.check(now_, flow, ack, out);
+}
+
+// A SYN was answered with a cookie, and once more when cookies had just ended; the peer goes by the
+// first answer.
+bool Stack::answers_cookie(uint32_t index, const Segment& segment) {
+  const Connection& c = connections_[index];
   Handshake agreed;
-  if (!cookies_.check(now_, flow, ack, agreed)) {
+  return c.state == State::syn_received && segment.has(flag::ack) && segment.ack != c.iss + 1 &&
+         !segment.has(flag::syn | flag::rst) && cookies_.outstanding(now_) &&
+         check_cookie(c.flow, segment, agreed);
+}
+
+// Is this the third packet of a handshake that we did not remember? Then there is a connection now,
+// or there cannot be one. Returns its index, or none.
+uint32_t Stack::accept_cookie(const Flow& flow, const Segment& segment) {
+  Handshake agreed;
+  if (!check_cookie(flow, segment, agreed)) {
     counters_.add(Counter::tcp_syn_cookies_bad);
     return none;
   }
@@ -172,9 +188,9 @@ uint32_t Stack::accept_cookie(const Flow& flow, const Segment& segment) {
     return none;
   }
   counters_.add(Counter::tcp_syn_cookies_accepted);
-  begin(index, flow, ack.irs, agreed);
+  begin(index, flow, segment.seq - 1, agreed);
   Connection& c = connections_[index];
-  c.iss = ack.iss;
+  c.iss = segment.ack - 1;
   c.ts_recent = segment.ts_value;
   become_established(index, segment);
   return index;

@@ -17,6 +17,8 @@ constexpr Duration delayed_ack_worst = Duration::from_ms(200);
 constexpr Duration tail_probe_min = Duration::from_ms(10);
 // RFC 9293 section 3.8.6.1: probes back off like retransmissions.
 constexpr uint32_t persist_doublings_max = 8;
+// Probes of a closed window in one user timeout, at least.
+constexpr int64_t persist_probes_min = 4;
 // A FIN that is outstanding alone: about 50 s at the least timeout. As Linux's tcp_orphan_retries.
 constexpr uint32_t fin_retries = 7;
 
@@ -31,10 +33,7 @@ void Stack::set_send_timer(Connection& c, SendTimer kind, Duration after) {
     return;
   }
   c.send_deadline = now_ + after;
-  if (c.sender != none) {
-    c.send_deadline =
-        std::min(c.send_deadline, senders_[c.sender].progress_at + config_.user_timeout);
-  }
+  if (c.sender != none) c.send_deadline = std::min(c.send_deadline, patience_end(c));
 }
 
 // After sending, and after an ACK of something new.
@@ -119,8 +118,15 @@ void Stack::handle_timer(uint32_t index) {
 
 // Each kind of expiry.
 
-bool Stack::is_out_of_patience(const Connection& c) const {
-  return c.sender != none && now_ - senders_[c.sender].progress_at >= config_.user_timeout;
+// When a peer that makes no progress is given up. One whose window is closed, and that answers,
+// is alive (RFC 9293 section 3.8.6.1, MUST-37); though not for ever here.
+Instant Stack::patience_end(const Connection& c) const {
+  const Instant progress = senders_[c.sender].progress_at;
+  const bool closed = c.send_timer == SendTimer::persist || c.snd_wnd == 0;
+  if (!closed) return progress + config_.user_timeout;
+  const auto silent = Duration::from_ms(static_cast<int32_t>(now_ms() - c.heard_ms));
+  const Instant alive = std::max(progress, now_ - silent);
+  return std::min(alive + config_.user_timeout, progress + config_.stall_timeout);
 }
 
 void Stack::give_up(uint32_t index) {
@@ -131,7 +137,7 @@ void Stack::give_up(uint32_t index) {
 
 void Stack::handle_send_timer(uint32_t index) {
   Connection& c = connections_[index];
-  if (is_out_of_patience(c)) {
+  if (c.sender != none && patience_end(c) <= now_) {
     give_up(index);
     return;
   }
@@ -236,7 +242,9 @@ void Stack::handle_persist_timer(uint32_t index) {
   }
   if (c.probes < UINT8_MAX) ++c.probes;
   const auto factor = int64_t{1} << std::min<uint32_t>(c.probes, persist_doublings_max);
-  set_send_timer(c, SendTimer::persist, std::min(c.rtt.rto() * factor, rto_max));
+  // Several probes must go unanswered before the peer is given up.
+  const Duration longest = std::min(rto_max, config_.user_timeout / persist_probes_min);
+  set_send_timer(c, SendTimer::persist, std::min(c.rtt.rto() * factor, longest));
 }
 
 void Stack::handle_keep_alive(uint32_t index) {

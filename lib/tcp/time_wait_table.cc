@@ -100,9 +100,9 @@ void TimeWaitTable::erase(uint32_t index) {
 }
 
 bool may_reuse(const TimeWaitTable::State& state, const ReuseSyn& syn) {
-  // RFC 6191 section 2: with timestamps on both sides, a later timestamp decides; an equal one
-  // falls back on the sequence number.
-  if (state.has_timestamps && syn.has_timestamp) {
+  if (syn.has_timestamp) {
+    // Segments of the old incarnation have no timestamp, and are dropped for that.
+    if (!state.has_timestamps) return true;
     const auto later = static_cast<int32_t>(syn.timestamp - state.ts_recent);
     if (later != 0) return later > 0;
   }

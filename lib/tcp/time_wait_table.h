@@ -84,9 +84,17 @@ class TimeWaitTable {
   FixedArray<uint32_t> buckets_;
 };
 
-/// Whether a SYN for a flow in TIME-WAIT may begin a new connection: its sequence number is behind
-/// all that the old one used, or its timestamp is later than the last one seen.
-/// Source: RFC 9293 section 3.10.7.4 (TIME-WAIT), RFC 6191 section 2.
+/// Whether a SYN for a flow in TIME-WAIT may begin a new connection. Source: RFC 6191 section 2.
+///
+///   old one had | SYN has | it may
+///   timestamps  | one     | when it is later, or the same and the sequence number is higher
+///   timestamps  | none    | when the sequence number is higher
+///   none        | one     | always
+///   none        | none    | when the sequence number is higher
+///
+/// Deviation: a SYN that may not is answered with an ACK, as RFC 9293 section 3.10.7.4 has it,
+/// where RFC 6191 drops it silently: the peer's RST tells that it knows nothing of the old
+/// connection.
 struct ReuseSyn {
   SeqNumber seq;
   bool has_timestamp = false;

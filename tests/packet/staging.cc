@@ -12,6 +12,8 @@ constexpr std::pair<const char*, Duration tcp::Config::*> times[] = {
     {"time_wait", &tcp::Config::time_wait},
     {"fin_wait_2", &tcp::Config::fin_wait_2},
     {"user_timeout", &tcp::Config::user_timeout},
+    {"stall_timeout", &tcp::Config::stall_timeout},
+    {"stall_grace", &tcp::Config::stall_grace},
     {"keep_alive_after", &tcp::Config::keep_alive_after},
     {"keep_alive_interval", &tcp::Config::keep_alive_interval},
 };

@@ -50,8 +50,10 @@ engine::Config engine_config(const WorldOptions& options, const HostAddress& sel
   config.tcp.max_connections = options.connections_max;
   config.tcp.max_half_open = options.connections_max;
   config.tcp.time_wait_max = 64;
-  config.tcp.receive_buffers = options.connections_max;
-  config.tcp.send_queues = options.connections_max;
+  const auto or_all = [&](uint32_t n) { return n > 0 ? n : options.connections_max; };
+  config.tcp.receive_buffers = or_all(options.receive_buffers);
+  config.tcp.send_queues = or_all(options.send_queues);
+  config.session.slot_patience = Duration::from_ns(options.slot_patience_ns);
   config.tcp.mtu = options.mtu;
   (void)config.tcp.ports.push_back(80);
   config.tcp.key = {options.seed, 2};
@@ -98,7 +100,7 @@ World::World(const WorldOptions& options)
 }
 
 ReferenceClient& World::connect(const ClientOptions& options) {
-  const auto port = static_cast<uint16_t>(20'000 + clients_.size());
+  const auto port = static_cast<uint16_t>(20'000 + clients_connected_++);
   // Initial sequence numbers close to the wrap.
   const auto sequence = static_cast<uint32_t>(0xffff'ff00u + prng_.below(512));
   clients_.push_back(std::make_unique<ReferenceClient>(client_address_, server_address_, port, 80,
@@ -211,8 +213,13 @@ void World::step(int64_t end_ns) {
   for (const auto& client : clients_) client->handle_timeout(now_ns_);
 }
 
+void World::forget_clients() {
+  violations_before_ = violations();
+  clients_.clear();
+}
+
 std::string World::violations() const {
-  std::string all;
+  std::string all = violations_before_;
   for (const auto& client : clients_) {
     for (const std::string& violation : client->violations()) all += violation + "\n";
   }

@@ -40,6 +40,9 @@ struct WorldOptions {
   uint32_t chunk_bytes = 64 * 1024;
   uint32_t head_slots = 64;
   uint32_t connections_max = 64;
+  uint32_t receive_buffers = 0;  // 0: one for each connection
+  uint32_t send_queues = 0;      // 0: one for each connection
+  int64_t slot_patience_ns = 1'000'000'000'000;
   LinkOptions link;
   int64_t content_delay_ns = 50'000;
   bool clients_answer_neighbors = true;
@@ -60,6 +63,8 @@ class World {
 
   /// A client that has sent its SYN.
   ReferenceClient& connect(const ClientOptions& options = {});
+  /// Clients that are done with, and whatever is on its way to them, are of no interest any more.
+  void forget_clients();
   /// A raw frame from the client's side of the link.
   void inject(Frame frame) { deliver_later(std::move(frame), true); }
 
@@ -106,6 +111,8 @@ class World {
   std::unique_ptr<http::MediaTypes> media_types_;
   std::unique_ptr<engine::Engine> engine_;
   std::vector<std::unique_ptr<ReferenceClient>> clients_;
+  uint32_t clients_connected_ = 0;
+  std::string violations_before_;  // of clients that were forgotten
   struct Flying {
     Frame frame;
     bool to_server = false;

@@ -94,5 +94,14 @@ TEST(MayReuse, ByTimestampWhereBothHaveThem) {
   EXPECT_FALSE(may_reuse(state, syn(10, 500)));
 }
 
+TEST(MayReuse, WhereOnlyOneOfTheTwoHasTimestamps) {
+  TimeWaitTable::State state = state_with(1000);
+  // RFC 6191 section 2: the old one had none, the new one has.
+  EXPECT_TRUE(may_reuse(state, {.seq = SeqNumber(10), .has_timestamp = true, .timestamp = 1}));
+  state.has_timestamps = true;
+  EXPECT_FALSE(may_reuse(state, {.seq = SeqNumber(10)}));
+  EXPECT_TRUE(may_reuse(state, {.seq = SeqNumber(2000)}));
+}
+
 }  // namespace
 }  // namespace sluice::tcp
