@@ -68,7 +68,6 @@ void Engine::handle_timeout(Instant now) {
   handle_released(now);
   inet_.handle_timeout(now);
   tcp_.handle_timeout(now);
-  sessions_.handle_timeout(now);
   handle_events(now);
 }
 
@@ -224,7 +223,7 @@ bool Engine::poll_message(content::ToStore& out) {
 }
 
 Instant Engine::next_timeout() const {
-  return std::min({inet_.next_timeout(), tcp_.next_timeout(), sessions_.next_timeout()});
+  return std::min(inet_.next_timeout(), tcp_.next_timeout());
 }
 
 // Control

@@ -23,14 +23,6 @@ constexpr std::string_view index_name = "index.html";
 
 static_assert(http::emit_max_bytes == content::head_slot_bytes);
 
-// Milliseconds of a deadline, of which 32 bits tell the order of what is less than 24 days apart.
-uint32_t clock_ms(Instant at) {
-  return static_cast<uint32_t>(at.ns() / 1'000'000);
-}
-bool is_before(uint32_t a_ms, uint32_t b_ms) {
-  return static_cast<int32_t>(a_ms - b_ms) < 0;
-}
-
 http::HeadBuffer head_of(const content::HeadSlots& slots, ChunkIndex slot) {
   return http::HeadBuffer(reinterpret_cast<char*>(slots.bytes(slot).data()), http::emit_max_bytes);
 }
@@ -49,7 +41,6 @@ Sessions::Sessions(const SessionConfig& config, uint32_t connections_max, tcp::S
       sessions_(connections_max),
       exchanges_(exchanges_for(connections_max)),
       exchange_pool_(exchanges_for(connections_max)),
-      timers_(connections_max),
       lookups_(config.lookups_max, exchanges_for(connections_max)),
       overload_head_(slots.set_aside()),
       slot_queue_(connections_max),
@@ -61,16 +52,6 @@ Sessions::Sessions(const SessionConfig& config, uint32_t connections_max, tcp::S
 
 // Life
 // ----------------------------------------------------------------------------------------------
-
-// Timers are lazy: a later deadline is only noted, and taken up when the earlier one fires.
-void Sessions::set_deadline(Instant now, uint32_t index, Duration after) {
-  Session& session = sessions_[index];
-  const uint32_t deadline_ms = clock_ms(now + after) + 1;  // rounded up
-  const bool earlier = session.timed && is_before(deadline_ms, session.deadline_ms);
-  session.deadline_ms = deadline_ms;
-  session.timed = true;
-  if (earlier || !timers_.is_scheduled(index)) timers_.schedule(index, now + after);
-}
 
 // Returns nullptr when all are taken.
 Sessions::Exchange* Sessions::take_exchange(uint32_t index) {
@@ -101,7 +82,7 @@ void Sessions::open(Instant now, uint32_t index) {
   session = {};
   session.queued = queued;
   session.state = State::reading;
-  set_deadline(now, index, config_.idle_timeout);
+  tcp_.set_deadline(now, ConnectionIndex(index), config_.idle_timeout);
 }
 
 void Sessions::handle_event(Instant now, const tcp::Event& event) {
@@ -117,10 +98,12 @@ void Sessions::handle_event(Instant now, const tcp::Event& event) {
       break;
     case tcp::EventKind::acknowledged:
       break;
+    case tcp::EventKind::deadline:
+      handle_deadline(now, index);
+      return;
     case tcp::EventKind::closed:
       release_exchange(index);
       first_byte_.forget(index);
-      timers_.cancel(index);
       session.state = State::closed;
       return;
   }
@@ -177,20 +160,6 @@ void Sessions::handle_slots_free(Instant now) {
   }
 }
 
-void Sessions::handle_timeout(Instant now) {
-  for (uint32_t index = timers_.poll_expired(now); index != timer::TimerWheel::none;
-       index = timers_.poll_expired(now)) {
-    const Session& session = sessions_[index];
-    if (session.state == State::closed || !session.timed) continue;
-    const auto left_ms = static_cast<int32_t>(session.deadline_ms - clock_ms(now));
-    if (left_ms > 0) {
-      timers_.schedule(index, now + Duration::from_ms(left_ms));
-    } else {
-      handle_deadline(now, index);
-    }
-  }
-}
-
 void Sessions::handle_deadline(Instant now, uint32_t index) {
   Session& session = sessions_[index];
   const ConnectionIndex connection(index);
@@ -198,7 +167,7 @@ void Sessions::handle_deadline(Instant now, uint32_t index) {
   if (session.state == State::waiting_slot && refuse_overloaded(now, connection)) return;
   if (session.state != State::reading || tcp_.bytes_unacknowledged(connection) > 0) {
     // Waiting for the Store, or still sending: TCP's user timeout judges a stalled reader.
-    set_deadline(now, index, config_.idle_timeout);
+    tcp_.set_deadline(now, ConnectionIndex(index), config_.idle_timeout);
   } else if (in_request) {
     counters_.add(Counter::session_request_timeouts);
     if (tcp_.spans_free(connection) >= spans_per_response && slots_.available() > 0) {
@@ -264,8 +233,7 @@ void Sessions::begin_drain(Instant now) {
 void Sessions::finish(Instant now, ConnectionIndex connection) {
   Session& session = sessions_[connection.value()];
   session.state = State::lingering;
-  timers_.cancel(connection.value());
-  session.timed = false;
+  tcp_.clear_deadline(connection);
   release_exchange(connection.value());
   tcp_.close(now, connection);
 }
@@ -329,7 +297,7 @@ size_t Sessions::run_requests(Instant now, ConnectionIndex connection, std::stri
     if (session.exchange != none) progress = exchanges_[session.exchange].progress;
     const http::ParseResult parsed = http::parse_request(rest, progress, request);
     if (parsed.state == http::ParseState::incomplete) {
-      if (!session.partial) set_deadline(now, index, config_.request_timeout);
+      if (!session.partial) tcp_.set_deadline(now, ConnectionIndex(index), config_.request_timeout);
       session.partial = true;
       // Without one it is parsed from its start each time.
       if (Exchange* exchange = take_exchange(index)) exchange->progress = progress;
@@ -364,7 +332,7 @@ size_t Sessions::run_requests(Instant now, ConnectionIndex connection, std::stri
       }
       exchange->body = body;
     }
-    set_deadline(now, index, config_.idle_timeout);
+    tcp_.set_deadline(now, ConnectionIndex(index), config_.idle_timeout);
   }
   return readable.size() - rest.size();
 }

@@ -1,6 +1,6 @@
 // Sessions: HTTP/1.1 over the connections of one tcp::Stack.
 //
-// A session keeps no bytes, and an idle one only a deadline: what else there is to know of half a
+// A session keeps no bytes, and an idle one next to nothing: what there is to know of half a
 // request, of content to read past or of an answer awaited is an Exchange, from a bounded pool. A
 // request is parsed where it lies, in the borrowed frame or in the connection's receive buffer.
 // When the Store has to be asked first, the request stays in the receive buffer, unconsumed, and is
@@ -41,7 +41,6 @@
 #include "http/target.h"
 #include "stats/counters.h"
 #include "tcp/stack.h"
-#include "timer/timer_wheel.h"
 
 namespace sluice::engine {
 
@@ -64,14 +63,12 @@ class Sessions {
   void handle_received(Instant now, const tcp::Received& received);
   void handle_event(Instant now, const tcp::Event& event);
   void handle_answer(Instant now, const content::LookupAnswer& answer);
-  void handle_timeout(Instant now);
   /// Head slots came free: goes on with those who wait for one.
   void handle_slots_free(Instant now);
   /// A segment was dropped because every receive buffer was taken: whoever has held one longest
   /// without a whole request in it gives it back, with 408.
   void handle_buffers_short(Instant now);
   [[nodiscard]] bool poll_lookup(content::Lookup& out) { return lookups_.poll(out); }
-  [[nodiscard]] Instant next_timeout() const { return timers_.next_timeout(); }
 
   /// To be told at least a few times a second: the Date field goes by it.
   void set_wall_clock(WallTime wall) { date_.set(wall.unix_seconds()); }
@@ -80,29 +77,27 @@ class Sessions {
 
   [[nodiscard]] static uint64_t memory_bytes(const SessionConfig& config, uint32_t connections) {
     const uint64_t exchanges = exchanges_for(connections);
-    return uint64_t{connections} * (sizeof(Session) + 16 + sizeof(uint32_t)) +  // timer, slot queue
+    return uint64_t{connections} * (sizeof(Session) + sizeof(uint32_t)) +  // slot queue
            exchanges * (sizeof(Exchange) + sizeof(uint32_t)) +
            Lookups::memory_bytes(config.lookups_max, exchanges_for(connections));
   }
   /// Bytes of one idle connection here.
   [[nodiscard]] static constexpr uint64_t idle_bytes() {
-    return sizeof(Session) + 16 + sizeof(uint32_t);
+    return sizeof(Session) + sizeof(uint32_t);
   }
 
  private:
   enum class State : uint8_t { closed, reading, waiting_lookup, waiting_slot, lingering };
   static constexpr uint32_t none = IndexPool::none;
   struct Session {
-    uint32_t deadline_ms = 0;  // with `timed`; the low half of milliseconds
     uint32_t exchange = none;
     State state = State::closed;
-    bool timed : 1 = false;
     bool partial : 1 = false;      // some bytes of a request have come
     bool peer_closed : 1 = false;  // the client sends no more
     bool queued : 1 = false;       // in slot_queue_
     bool starving : 1 = false;     // the deadline is that of waiting for a slot
   };
-  static_assert(sizeof(Session) == 12);
+  static_assert(sizeof(Session) == 8);
   // What is to be remembered of a request until it is read and answered.
   struct Exchange {
     http::BodyDrain body;
@@ -148,7 +143,6 @@ class Sessions {
   [[nodiscard]] bool refuse_overloaded(Instant now, tcp::ConnectionIndex connection);
   void finish(Instant now, tcp::ConnectionIndex connection);
   void handle_deadline(Instant now, uint32_t index);
-  void set_deadline(Instant now, uint32_t index, Duration after);
   [[nodiscard]] Exchange* take_exchange(uint32_t index);
   void release_exchange(uint32_t index);
   [[nodiscard]] bool is_draining_body(const Session& session) const {
@@ -166,7 +160,6 @@ class Sessions {
   FixedArray<Session> sessions_;
   FixedArray<Exchange> exchanges_;
   IndexPool exchange_pool_;
-  timer::TimerWheel timers_;
   Lookups lookups_;
   content::ChunkIndex overload_head_;  // 503, written once; none() where slots are that few
   uint32_t overload_head_bytes_ = 0;

@@ -62,9 +62,10 @@ struct Connection {
   uint32_t sent_ms = 0;        // the last data or FIN went out
   uint32_t challenged_ms = 0;  // the last challenge ACK went out
 
-  uint32_t sender = none;     // Sender
-  uint32_t buffer = none;     // receive buffer
-  uint32_t session = 0;       // the session's word; in SYN-RECEIVED the half-open list's entry
+  uint32_t sender = none;  // Sender
+  uint32_t buffer = none;  // receive buffer
+  uint32_t deadline_ms =
+      0;  // with `timed`: the session's; in SYN-RECEIVED the half-open list's entry
   uint32_t line_next = none;  // the senders' line, or the parked ones
   uint32_t line_previous = none;
   uint32_t event_next = none;
@@ -88,6 +89,7 @@ struct Connection {
   bool resend_due : 1 = false;  // the SYN-ACK, or a FIN that is outstanding alone, is due
   bool blocked : 1 = false;     // content is missing
   bool parked : 1 = false;      // the next hop is not known
+  bool timed : 1 = false;       // the session has a deadline
   bool in_wheel : 1 = false;
   bool in_line : 1 = false;  // in the senders' line or the parked one
   bool event_queued : 1 = false;

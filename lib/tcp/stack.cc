@@ -173,8 +173,7 @@ void Stack::release_buffer(Connection& c) {
 }
 
 void Stack::leave_half_open(Connection& c) {
-  half_open_.remove(c.session);
-  c.session = 0;
+  half_open_.remove(c.deadline_ms);
 }
 
 void Stack::release_parts(uint32_t index) {
@@ -259,8 +258,7 @@ bool Stack::poll_event(Event& out) {
   out = {.connection = ConnectionIndex(index),
          .kind = kind,
          .reason = static_cast<CloseReason>(c.close_reason),
-         .all_acknowledged = c.sender == none,
-         .session = c.session};
+         .all_acknowledged = c.sender == none};
   if (c.events != 0) return true;
   event_first_ = c.event_next;
   if (event_first_ == none) event_last_ = none;

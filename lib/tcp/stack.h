@@ -93,6 +93,7 @@ enum class EventKind : uint8_t {
   accepted,      // established
   acknowledged,  // spans came free in the send queue
   peer_closed,   // the peer sends no more
+  deadline,      // the time that set_deadline() gave is over
   closed,        // the end; the index is dead once this is told
 };
 
@@ -109,7 +110,6 @@ struct Event {
   EventKind kind = EventKind::closed;
   CloseReason reason = CloseReason::none;  // with `closed`
   bool all_acknowledged = false;           // with `acknowledged`: nothing is queued any more
-  uint32_t session = 0;                    // the word of set_session()
 };
 
 /// What `ss -ti` shows of a connection.
@@ -210,9 +210,12 @@ class Stack {
   /// Was something dropped since the last call because no receive buffer was free?
   [[nodiscard]] bool take_buffer_shortage() { return std::exchange(buffer_shortage_, false); }
 
-  /// One word for the session; 0 when accepted.
-  [[nodiscard]] uint32_t session(ConnectionIndex connection) const;
-  void set_session(ConnectionIndex connection, uint32_t word);
+  /// The session's own deadline, in place of the one it had: `deadline` is told when it is over,
+  /// within a millisecond and a tick of the wheel. A connection has one place in the wheel,
+  /// whatever it waits for. Does nothing on a connection that has closed. Requires: after < 24
+  /// days.
+  void set_deadline(Instant now, ConnectionIndex connection, Duration after);
+  void clear_deadline(ConnectionIndex connection);
 
   // Output.
 

@@ -190,14 +190,17 @@ bool Stack::shed_stalled(ConnectionIndex except) {
   return true;
 }
 
-uint32_t Stack::session(ConnectionIndex connection) const {
-  const Connection& c = connections_[connection.value()];
-  return c.state == State::syn_received ? 0 : c.session;
+void Stack::set_deadline(Instant now, ConnectionIndex connection, Duration after) {
+  if (!is_open(connection)) return;
+  now_ = std::max(now_, now);
+  Connection& c = connections_[connection.value()];
+  c.deadline_ms = now_ms() + static_cast<uint32_t>(after.ms()) + 1;  // never early
+  c.timed = true;
+  schedule_wheel(connection.value());
 }
 
-void Stack::set_session(ConnectionIndex connection, uint32_t word) {
-  ASSERT(is_open(connection));
-  connections_[connection.value()].session = word;
+void Stack::clear_deadline(ConnectionIndex connection) {
+  connections_[connection.value()].timed = false;
 }
 
 const Flow& Stack::flow(ConnectionIndex connection) const {

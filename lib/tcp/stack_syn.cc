@@ -112,7 +112,7 @@ void Stack::open(uint32_t index, const Flow& flow, const Segment& syn, const Seq
   c.snd_wnd = syn.window;
   c.snd_wl1 = syn.seq;
   c.ts_recent = syn.ts_value;
-  c.session = half_open_.add(index);
+  c.deadline_ms = half_open_.add(index);
   c.resend_due = true;
   // Runs although the SYN-ACK may have to wait for the neighbour: so ends what never leaves.
   set_send_timer(c, SendTimer::retransmit, c.rtt.rto());

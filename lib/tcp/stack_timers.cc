@@ -78,6 +78,10 @@ void Stack::schedule_wheel(uint32_t index) {
   if (!c.in_wheel && c.state != State::syn_received) {
     at = std::min(at, keep_alive_deadline(c));
   }
+  if (c.timed) {
+    const auto wait = static_cast<int32_t>(c.deadline_ms - now_ms());
+    at = std::min(at, now_ + Duration::from_ms(std::max(wait, 0)));
+  }
   if (at.is_never()) return;
   const auto tick = static_cast<uint32_t>(timer::TimerWheel::tick_of(at));
   if (c.in_wheel && static_cast<int32_t>(tick - c.wheel_tick) >= 0) return;
@@ -107,6 +111,10 @@ void Stack::handle_timer(uint32_t index) {
   if (c.ack_delayed && static_cast<int32_t>(now_ms() - c.ack_deadline_ms) >= 0) {
     c.ack_delayed = false;
     c.ack_now = true;
+  }
+  if (c.timed && static_cast<int32_t>(now_ms() - c.deadline_ms) >= 0) {
+    c.timed = false;
+    add_event(index, EventKind::deadline);
   }
   if (c.send_deadline <= now_) {
     handle_send_timer(index);

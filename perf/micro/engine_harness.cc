@@ -20,6 +20,7 @@ engine::Config harness_config(const HarnessOptions& options, const http::MediaTy
   (void)config.inet.addresses.push_back({inet::Address::v4(server_ip), 8});
   config.inet.neighbors_max = 64;
   config.tcp.max_connections = options.connections_max;
+  config.tcp.receive_buffers = 64;
   config.tcp.max_half_open = std::min(options.connections_max, 16'384u);
   config.tcp.time_wait_max = 1024;
   config.tcp.send_queues = options.send_queues > 0 ? options.send_queues : options.connections_max;

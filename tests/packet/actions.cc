@@ -161,7 +161,7 @@ void Player::act_expect(const std::vector<std::string>& words) {
 }
 
 void Player::expect_event(const std::vector<std::string>& words) {
-  constexpr std::array kinds = {"accepted", "acknowledged", "peer_closed", "closed"};
+  constexpr std::array kinds = {"accepted", "acknowledged", "peer_closed", "deadline", "closed"};
   constexpr std::array reasons = {"none", "finished", "reset_by_peer", "aborted", "timed_out"};
   std::string seen;
   for (auto event = bench_.events.begin(); event != bench_.events.end(); ++event) {

@@ -216,7 +216,6 @@ TEST(Stack, RefusesWhileDraining) {
 TEST(Stack, EveryConnectionIsToldClosedOnce) {
   Bench bench(config_for(4));
   const Client client = connect(bench, 1000);
-  bench.stack.set_session(client.connection, 77);
   bench.stack.abort(bench.now, client.connection);
   bench.stack.abort(bench.now, client.connection);
   EXPECT_FALSE(bench.stack.is_open(client.connection));
@@ -227,8 +226,25 @@ TEST(Stack, EveryConnectionIsToldClosedOnce) {
   ASSERT_EQ(bench.events.size(), 1u);
   EXPECT_EQ(bench.events[0].kind, EventKind::closed);
   EXPECT_EQ(bench.events[0].reason, CloseReason::aborted);
-  EXPECT_EQ(bench.events[0].session, 77u);
   EXPECT_EQ(bench.stack.connection_count(), 0u);
+}
+
+TEST(Stack, TheSessionsDeadlineIsToldOnceAndNeverEarly) {
+  Bench bench(config_for(4));
+  const Client client = connect(bench, 1000);
+  const Instant begin = bench.now;
+  bench.stack.set_deadline(bench.now, client.connection, Duration::from_s(5));
+  bench.run(begin + Duration::from_ms(2900), false);
+  bench.stack.set_deadline(bench.now, client.connection, Duration::from_ms(3000));  // a later one
+  bench.run(begin + Duration::from_ms(5899), false);
+  EXPECT_TRUE(bench.events.empty());
+  bench.run(begin + Duration::from_ms(5903), false);
+  ASSERT_EQ(bench.events.size(), 1u);
+  EXPECT_EQ(bench.events[0].kind, EventKind::deadline);
+  bench.stack.set_deadline(bench.now, client.connection, Duration::from_ms(100));
+  bench.stack.clear_deadline(client.connection);
+  bench.run(bench.now + Duration::from_ms(200), false);
+  EXPECT_EQ(bench.events.size(), 1u);
 }
 
 TEST(Stack, HeadAndBodyLeaveInOneSegment) {
