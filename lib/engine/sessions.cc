@@ -407,7 +407,7 @@ Sessions::Outcome Sessions::respond_path(Instant now, ConnectionIndex connection
 Sessions::Outcome Sessions::wait_for_slot(Instant now, ConnectionIndex connection) {
   const uint32_t index = connection.value();
   Session& session = sessions_[index];
-  if (!session.starving) set_deadline(now, index, config_.slot_patience);
+  if (!session.starving) tcp_.set_deadline(now, connection, config_.slot_patience);
   session.starving = true;
   session.state = State::waiting_slot;
   tcp_.shed_stalled(connection);
