@@ -37,8 +37,10 @@ def kept(stack, thing, close="close"):
 
 def heading():
     """Date, commit, machine and command, in one paragraph."""
-    commit = subprocess.run(["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=10"],
-                            capture_output=True, text=True).stdout.strip() or "unknown"
+    git = lambda *words: subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True).stdout.strip()
+    commit = git("rev-parse", "--short=10", "HEAD") or "unknown"
+    if git("status", "--porcelain", "--", "lib", "app", "perf", "drivers_config"):
+        commit += " and changes"
     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     command = " ".join([os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]])
     load = os.getloadavg()[0]
