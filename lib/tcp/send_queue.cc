@@ -7,58 +7,69 @@
 namespace sluice::tcp {
 
 void SendQueue::reset(StreamOffset begin) {
+  *this = SendQueue();
   begin_ = end_ = cursor_begin_ = begin;
-  cursor_ = first_ = count_ = 0;
-  lease_ = {};
 }
 
-bool SendQueue::push(const Span& span) {
+bool SendQueue::push(SpanPool& pool, const Span& span) {
   if (count_ == spans_max) return false;
-  at(count_) = span;
+  const uint32_t node = pool.take(count_);
+  if (node == SpanPool::none) return false;
+  pool.span(node) = span;
+  pool.next(node) = SpanPool::none;
+  if (count_ == 0) {
+    first_ = cursor_ = node;
+    cursor_begin_ = begin_;
+  } else {
+    pool.next(last_) = node;
+  }
+  last_ = node;
   ++count_;
   end_ += span.length_bytes;
   return true;
 }
 
-bool SendQueue::pop(Span& out) {
+bool SendQueue::pop(SpanPool& pool, Span& out) {
   if (count_ == 0) return false;
-  out = at(0);
+  const uint32_t node = first_;
+  out = pool.span(node);
   begin_ += out.length_bytes;
-  first_ = static_cast<uint8_t>((first_ + 1) % spans_max);
-  --count_;
-  if (cursor_ > 0) {
-    --cursor_;
-  } else {
+  first_ = pool.next(node);
+  if (cursor_ == node) {
+    cursor_ = first_;
     cursor_begin_ = begin_;
   }
+  pool.give_back(node, count_);
+  --count_;
   return true;
 }
 
-bool SendQueue::pop_acknowledged(StreamOffset snd_una, Span& out) {
-  if (count_ == 0 || begin_ + at(0).length_bytes > snd_una) return false;
-  return pop(out);
+bool SendQueue::pop_acknowledged(SpanPool& pool, StreamOffset snd_una, Span& out) {
+  if (count_ == 0 || begin_ + pool.span(first_).length_bytes > snd_una) return false;
+  return pop(pool, out);
 }
 
 // Moves the cursor to the span that holds `from`.
-void SendQueue::seek(StreamOffset from) {
+void SendQueue::seek(SpanPool& pool, StreamOffset from) {
   if (from < cursor_begin_) {
-    cursor_ = 0;
+    cursor_ = first_;
     cursor_begin_ = begin_;
   }
-  while (from >= cursor_begin_ + at(cursor_).length_bytes) {
-    cursor_begin_ += at(cursor_).length_bytes;
-    ++cursor_;
-    ASSERT(cursor_ < count_);
+  // Bounded by spans_max.
+  while (from >= cursor_begin_ + pool.span(cursor_).length_bytes) {
+    cursor_begin_ += pool.span(cursor_).length_bytes;
+    cursor_ = pool.next(cursor_);
+    ASSERT(cursor_ != SpanPool::none);
   }
 }
 
-SendQueue::Described SendQueue::describe(Instant now, content::Catalog& catalog, const Range& range,
-                                         Extents& out) {
+SendQueue::Described SendQueue::describe(Instant now, content::Catalog& catalog, SpanPool& pool,
+                                         const Range& range, Extents& out) {
   Described result;
   while (result.bytes < range.max_bytes && !out.full()) {
     const StreamOffset from = range.from + result.bytes;
-    seek(from);
-    const Span& span = at(cursor_);
+    seek(pool, from);
+    const Span& span = pool.span(cursor_);
     const uint64_t within = from - cursor_begin_;
     const uint64_t offset = span.offset_bytes + within;
     const auto wanted = static_cast<uint32_t>(

@@ -5,14 +5,19 @@
 // object's span holds one reference to the object and no pin: its bytes are found in the arena when
 // they are sent, and found again when they are sent again. One lease follows the bytes sent first.
 //
+// A span stands in a pool of the stack. Two places are each queue's own, so that a response can
+// always be queued; more, for pipelining, come from a share that all queues have in common.
+//
 //   spans    | head slot | object .............. | head slot | object ...... |
 //            ^ begin()        ^ SND.UNA   ^ SND.NXT                          ^ end()
 #pragma once
 
-#include <array>
+#include <algorithm>
 #include <cstdint>
 
+#include "base/fixed_array.h"
 #include "base/fixed_vector.h"
+#include "base/index_pool.h"
 #include "base/time.h"
 #include "content/catalog.h"
 #include "content/ids.h"
@@ -29,25 +34,75 @@ struct Span {
   bool is_object = false;
 };
 
+/// The spans of all send queues of a stack.
+class SpanPool {
+ public:
+  static constexpr uint32_t none = IndexPool::none;
+  static constexpr uint32_t own = 2;  // places of each queue: a head and a body
+
+  struct Sizes {
+    uint32_t queues = 0;
+    uint32_t shared = 0;
+  };
+  explicit SpanPool(const Sizes& sizes)
+      : nodes_(size_t{own} * sizes.queues + sizes.shared),
+        pool_(own * sizes.queues + sizes.shared),
+        shared_free_(sizes.shared) {}
+
+  /// For a queue that has `count` spans. Returns none when it has its own and no other is free.
+  [[nodiscard]] uint32_t take(uint32_t count) {
+    if (count >= own) {
+      if (shared_free_ == 0) return none;
+      --shared_free_;
+    }
+    return pool_.take();
+  }
+  /// From a queue that had `count` spans.
+  void give_back(uint32_t node, uint32_t count) {
+    if (count > own) ++shared_free_;
+    pool_.give_back(node);
+  }
+  [[nodiscard]] uint32_t shared_free() const { return shared_free_; }
+  [[nodiscard]] Span& span(uint32_t node) { return nodes_[node].span; }
+  [[nodiscard]] uint32_t& next(uint32_t node) { return nodes_[node].next; }
+  [[nodiscard]] static uint64_t memory_bytes(const Sizes& sizes) {
+    return (uint64_t{own} * sizes.queues + sizes.shared) * (sizeof(Node) + sizeof(uint32_t));
+  }
+
+ private:
+  struct Node {
+    Span span;
+    uint32_t next = none;
+  };
+  FixedArray<Node> nodes_;
+  IndexPool pool_;
+  uint32_t shared_free_;
+};
+
 class SendQueue {
  public:
   // A response is two spans: pipelining goes eight responses deep before it waits for an ACK.
-  static constexpr size_t spans_max = 16;
+  static constexpr uint32_t spans_max = 16;
   using Extents = FixedVector<content::Extent, wire::TxFrame::extents_max>;
 
   void reset(StreamOffset begin);
 
   /// Returns false, and changes nothing, when full. Requires: length_bytes > 0.
-  [[nodiscard]] bool push(const Span& span);
+  [[nodiscard]] bool push(SpanPool& pool, const Span& span);
   /// Takes out the first span if all of it is before `snd_una`. The caller lets go of its source.
-  [[nodiscard]] bool pop_acknowledged(StreamOffset snd_una, Span& out);
+  [[nodiscard]] bool pop_acknowledged(SpanPool& pool, StreamOffset snd_una, Span& out);
   /// Takes out the first span, whatever was acknowledged. Returns false when there is none.
-  [[nodiscard]] bool pop(Span& out);
+  [[nodiscard]] bool pop(SpanPool& pool, Span& out);
 
   [[nodiscard]] StreamOffset begin() const { return begin_; }
   [[nodiscard]] StreamOffset end() const { return end_; }
   [[nodiscard]] bool empty() const { return count_ == 0; }
-  [[nodiscard]] size_t spans_free() const { return spans_max - count_; }
+  /// How often push() will succeed.
+  [[nodiscard]] static uint32_t spans_free(const SpanPool& pool, uint32_t count) {
+    const uint32_t own = count < SpanPool::own ? SpanPool::own - count : 0;
+    return std::min(own + pool.shared_free(), spans_max - count);
+  }
+  [[nodiscard]] uint32_t span_count() const { return count_; }
 
   enum class Stop : uint8_t {
     done,     // all of it, or as much as a frame has extents for
@@ -67,22 +122,21 @@ class SendQueue {
   };
   /// Appends the extents of a range, as far as they can be had.
   /// Requires: begin() <= from, from + max_bytes <= end().
-  [[nodiscard]] Described describe(Instant now, content::Catalog& catalog, const Range& range,
-                                   Extents& out);
+  [[nodiscard]] Described describe(Instant now, content::Catalog& catalog, SpanPool& pool,
+                                   const Range& range, Extents& out);
   void drop_lease(content::Catalog& catalog) { catalog.drop(lease_); }
 
  private:
-  [[nodiscard]] Span& at(size_t i) { return spans_[(first_ + i) % spans_max]; }
-  void seek(StreamOffset from);
+  void seek(SpanPool& pool, StreamOffset from);
 
-  std::array<Span, spans_max> spans_;
   StreamOffset begin_;
   StreamOffset end_;
-  // The span that was described last, counted from first_, and where it begins.
+  // The span that was described last, and where it begins.
   StreamOffset cursor_begin_;
-  uint8_t cursor_ = 0;
-  uint8_t first_ = 0;
-  uint8_t count_ = 0;
+  uint32_t cursor_ = SpanPool::none;
+  uint32_t first_ = SpanPool::none;
+  uint32_t last_ = SpanPool::none;
+  uint32_t count_ = 0;
   content::Lease lease_;
 };
 

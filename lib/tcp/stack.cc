@@ -25,6 +25,11 @@ constexpr uint32_t sender_reserve_share = 16;
 // Buffers looked at for one that may be taken back.
 constexpr uint32_t reclaim_steps_max = 32;
 
+// Beside the two that each send queue has for itself.
+constexpr SpanPool::Sizes span_sizes(const Config& config) {
+  return {.queues = config.send_queues, .shared = std::max(64u, config.send_queues / 2)};
+}
+
 constexpr uint8_t event_bit(EventKind kind) {
   return static_cast<uint8_t>(1u << static_cast<uint8_t>(kind));
 }
@@ -44,6 +49,7 @@ Stack::Stack(const Config& config, content::Catalog& catalog, content::ChunkPins
       half_open_(config.max_half_open),
       cookies_(config.key),
       senders_(config.send_queues),
+      spans_(span_sizes(config)),
       sender_pool_(config.send_queues),
       senders_reserved_(config.send_queues / sender_reserve_share),
       scoreboards_(config.scoreboards),
@@ -66,6 +72,7 @@ uint64_t Stack::memory_bytes(const Config& config) {
   return config.max_connections * per_connection +
          ConnectionTable::capacity_for(config.max_connections) * 8 +
          config.send_queues * (uint64_t{sizeof(Sender)} + sizeof(uint32_t)) +
+         SpanPool::memory_bytes(span_sizes(config)) +
          config.scoreboards * (uint64_t{sizeof(Scoreboard)} + sizeof(uint32_t)) +
          ReceiveBuffers::memory_bytes(config.receive_buffers) +
          AgeList::memory_bytes(config.receive_buffers) + AgeList::memory_bytes(config.send_queues) +
@@ -120,7 +127,7 @@ void Stack::release_scoreboard(Sender& sender) {
 void Stack::release_sender(Connection& c) {
   if (c.sender == none) return;
   Sender& sender = senders_[c.sender];
-  for (Span span; sender.queue.pop(span);) release_span(span);
+  for (Span span; sender.queue.pop(spans_, span);) release_span(span);
   sender.queue.drop_lease(catalog_);
   c.congestion = sender.congestion.memory();
   release_scoreboard(sender);

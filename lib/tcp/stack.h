@@ -416,6 +416,7 @@ class Stack {
   HalfOpenList half_open_;
   SynCookies cookies_;
   FixedArray<Sender> senders_;
+  SpanPool spans_;
   IndexPool sender_pool_;
   uint32_t senders_reserved_;          // for refusals
   uint32_t sender_wanted_ = 0;         // connections that were refused one

@@ -217,7 +217,7 @@ void Stack::release_acknowledged(uint32_t index) {
   Connection& c = connections_[index];
   Sender& sender = senders_[c.sender];
   bool released = false;
-  for (Span span; sender.queue.pop_acknowledged(c.snd_una, span);) {
+  for (Span span; sender.queue.pop_acknowledged(spans_, c.snd_una, span);) {
     release_span(span);
     released = true;
   }

@@ -197,7 +197,7 @@ Poll Stack::describe(Connection& c, const Plan& planned, uint32_t bytes, Segment
   Sender& sender = senders_[c.sender];
   const bool again = planned.kind == Plan::Kind::again;
   const SendQueue::Described described = sender.queue.describe(
-      now_, catalog_, {.from = planned.range.begin, .max_bytes = bytes, .again = again},
+      now_, catalog_, spans_, {.from = planned.range.begin, .max_bytes = bytes, .again = again},
       out.payload);
   uint32_t usable = described.bytes;
   if (usable < bytes) {

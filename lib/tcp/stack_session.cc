@@ -109,7 +109,7 @@ bool Stack::queue_span(uint32_t index, const Span& span) {
   Connection& c = connections_[index];
   if (!may_send(c.state)) return false;
   if (c.sender == none && !take_sender(c)) return false;
-  if (!senders_[c.sender].queue.push(span)) return false;
+  if (!senders_[c.sender].queue.push(spans_, span)) return false;
   refresh(index);
   return true;
 }
@@ -135,9 +135,11 @@ bool Stack::send_object(ConnectionIndex connection, content::ObjectHandle object
 size_t Stack::spans_free(ConnectionIndex connection) {
   Connection& c = connections_[connection.value()];
   if (!may_send(c.state)) return 0;
-  if (c.sender != none) return senders_[c.sender].queue.spans_free();
+  if (c.sender != none) {
+    return SendQueue::spans_free(spans_, senders_[c.sender].queue.span_count());
+  }
   if (sender_pool_.available() > senders_reserved_ || shed_stalled(connection)) {
-    return SendQueue::spans_max;
+    return SendQueue::spans_free(spans_, 0);
   }
   want_sender(c);
   return 0;
