@@ -27,6 +27,7 @@ constexpr uint64_t other_files = 128;
 constexpr uint64_t files_per_queue_pair = 4;
 constexpr uint32_t files_max = 1024;
 constexpr uint32_t files_min = 64;
+constexpr uint32_t fast_open_share = 4;  // of the half-open connections: may rest on a cookie alone
 constexpr uint32_t nic_workers_max = 16;  // by default; more have to be asked for
 
 struct Maker {
@@ -46,6 +47,7 @@ struct Maker {
   void plan_queues();
   void plan_cache();
   void plan_engines();
+  void plan_tcp_limits();
   void plan_store();
   void plan_packets();
   void choose_pages();
@@ -179,6 +181,8 @@ void Maker::plan_engines() {
   tcp.send_queues = std::min(connections, std::max(65'536u, connections / 4));
   tcp.scoreboards = std::clamp(connections / 8, 64u, 16'384u);
 
+  plan_tcp_limits();
+
   content::CatalogLimits& catalog = plan.engine.catalog;
   catalog.objects_max = options.objects_max;
   // Each waiting connection may hold a piece that is on its way; beyond that, what the cache can
@@ -212,6 +216,26 @@ void Maker::plan_engines() {
   add("engines", format_size(plan.engine_bytes * plan.engines), "",
       fmt::format("{} of {} each (one for each worker and port)", plan.engines,
                   format_size(plan.engine_bytes)));
+}
+
+// What the operator may limit, and what follows from the size of the tables.
+void Maker::plan_tcp_limits() {
+  tcp::Config& tcp = budget.plan.engine.tcp;
+  tcp.source_limits = {.connections_max = options.source_connections_max,
+                       .half_open_max = options.source_half_open_max,
+                       .prefix_v4 = options.source_prefix_v4,
+                       .prefix_v6 = options.source_prefix_v6};
+  tcp.stall_timeout = options.stall_timeout;
+  tcp.mss_max = options.mss_max;
+  if (options.fast_open) tcp.fast_open_pending_max = tcp.max_half_open / fast_open_share;
+  if (!tcp.source_limits.enabled()) return;
+  const auto limit = [](uint32_t n) { return n > 0 ? format_count(n) : std::string("no limit"); };
+  add("sources",
+      format_size(tcp::SourceLimits::memory_bytes(tcp.source_limits, tcp.max_connections)), "",
+      fmt::format("an engine: of one /{} or /{} {} connections, {} half-open",
+                  tcp.source_limits.prefix_v4, tcp.source_limits.prefix_v6,
+                  limit(tcp.source_limits.connections_max),
+                  limit(tcp.source_limits.half_open_max)));
 }
 
 void Maker::plan_store() {

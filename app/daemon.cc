@@ -101,7 +101,8 @@ Result<PortList> examine_ports(const control::ServeOptions& options) {
 Daemon::Daemon(const control::ServeOptions& options, Budget budget)
     : options_(options),
       budget_(std::move(budget)),
-      media_types_(std::make_unique<http::MediaTypes>(read_text("/etc/mime.types"))) {
+      media_types_(std::make_unique<http::MediaTypes>(read_text("/etc/mime.types"))),
+      fast_open_key_(random_key()) {
   const sigset_t set = ending_signals();
   signals_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
   drain_ordered_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -212,6 +213,7 @@ engine::Config Daemon::engine_config(size_t port, uint32_t worker) const {
   config.tcp.mtu = facts.mtu;
   config.tcp.train_max_bytes = std::min(config.tcp.train_max_bytes, facts.train_max_bytes);
   config.tcp.key = random_key();
+  config.tcp.fast_open_key = fast_open_key_;
   config.session.path_key = random_key();
   config.session.media_types = media_types_.get();
   return config;

@@ -81,6 +81,7 @@ class Daemon {
   control::ServeOptions options_;
   Budget budget_;
   std::unique_ptr<http::MediaTypes> media_types_;
+  SipKey fast_open_key_;    // of all engines: a client's next connection may come to another
   int signals_ = -1;        // signalfd
   int drain_ordered_ = -1;  // eventfd: written by /sluice/drain
   std::atomic<bool> draining_{false};

@@ -15,7 +15,7 @@ namespace {
 
 using Kind = OptionRow::Kind;
 
-constexpr std::array<OptionRow, 20> rows{{
+constexpr std::array<OptionRow, 27> rows{{
     {"root", "DIR", "Directory to serve", Kind::single, false},
     {"port", "SPEC",
      "Port to serve on: a PCI address, tap[:NAME], af_xdp:IFACE, af_packet:IFACE, memif:SOCKET or "
@@ -40,6 +40,24 @@ constexpr std::array<OptionRow, 20> rows{{
     {"chunk", "SIZE", "Size of a chunk of the cache, a power of two (default 2M)", Kind::single,
      false},
     {"max-connections", "N", "Connections at a time, over all workers (default 10000)",
+     Kind::single, false},
+    {"max-connections-per-source", "N",
+     "Connections of one source at a time, at each worker (default: no limit)", Kind::single,
+     false},
+    {"max-half-open-per-source", "N",
+     "Half-open connections of one source, at each worker; what is above costs no memory (default: "
+     "no limit)",
+     Kind::single, false},
+    {"source-prefix-v4", "N", "Bits of an IPv4 address that make a source (default 32)",
+     Kind::single, false},
+    {"source-prefix-v6", "N", "Bits of an IPv6 address that make a source (default 64)",
+     Kind::single, false},
+    {"stall-timeout", "TIME",
+     "How long a client may refuse to read a response, though it is there (default 1h)",
+     Kind::single, false},
+    {"fast-open", "", "TCP Fast Open: answer data that comes with a SYN (default: off)", Kind::flag,
+     false},
+    {"max-mss", "N", "Largest TCP segment announced and sent, for tunnels (default: by the MTU)",
      Kind::single, false},
     {"max-objects", "N", "Files known at a time (default 65536)", Kind::single, false},
     {"polling", "busy|adaptive",
@@ -211,6 +229,32 @@ Result<void> apply_number(const Setting& setting, ServeOptions& options) {
   return done;
 }
 
+// What concerns one source, or one slow client, and not all of them.
+Result<void> apply_limit(const Setting& setting, ServeOptions& options) {
+  const std::string& value = setting.value;
+  if (setting.name == "max-connections-per-source") {
+    return assign(parse_number(value, {.least = 1, .most = 16'000'000}),
+                  options.source_connections_max);
+  }
+  if (setting.name == "max-half-open-per-source") {
+    return assign(parse_number(value, {.least = 1, .most = 16'000'000}),
+                  options.source_half_open_max);
+  }
+  if (setting.name == "source-prefix-v4") {
+    return assign(parse_number(value, {.least = 8, .most = 32}), options.source_prefix_v4);
+  }
+  if (setting.name == "source-prefix-v6") {
+    return assign(parse_number(value, {.least = 16, .most = 128}), options.source_prefix_v6);
+  }
+  // RFC 1122 section 3.3.2, RFC 9293 section 3.7.1: 536 bytes come through everywhere.
+  return assign(parse_number(value, {.least = 536, .most = 9642}), options.mss_max);
+}
+
+bool is_limit(std::string_view name) {
+  return name == "max-connections-per-source" || name == "max-half-open-per-source" ||
+         name == "source-prefix-v4" || name == "source-prefix-v6" || name == "max-mss";
+}
+
 Result<void> apply(const Setting& setting, ServeOptions& options) {
   static constexpr std::array<std::pair<std::string_view, Polling>, 2> polling{
       {{"busy", Polling::busy}, {"adaptive", Polling::adaptive}}};
@@ -229,6 +273,12 @@ Result<void> apply(const Setting& setting, ServeOptions& options) {
   if (name == "instance") return parse_instance(value, options.instance);
   if (name == "drivers-config") return parse_text(value, options.drivers_directory);
   if (name == "drain-timeout") return assign(parse_duration(value), options.drain_timeout);
+  if (name == "stall-timeout") return assign(parse_duration(value), options.stall_timeout);
+  if (name == "fast-open") {
+    options.fast_open = value != "false";
+    return {};
+  }
+  if (is_limit(name)) return apply_limit(setting, options);
   if (name == "no-huge") {
     options.no_huge = value != "false";
     return {};

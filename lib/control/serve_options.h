@@ -41,8 +41,15 @@ struct ServeOptions {
   std::optional<uint64_t> cache_bytes;  // default: by the machine's memory
   uint32_t chunk_bytes = 2u << 20;
   uint16_t http_port = 80;
-  uint32_t connections_max = 10'000;  // over all workers
-  uint32_t objects_max = 65'536;      // files known at a time
+  uint32_t connections_max = 10'000;    // over all workers
+  uint32_t source_connections_max = 0;  // of one source at each worker; 0: no limit
+  uint32_t source_half_open_max = 0;    // likewise
+  uint8_t source_prefix_v4 = 32;
+  uint8_t source_prefix_v6 = 64;
+  Duration stall_timeout = 3600_s;
+  bool fast_open = false;
+  uint16_t mss_max = 0;           // 0: by the MTU
+  uint32_t objects_max = 65'536;  // files known at a time
   Polling polling = Polling::automatic;
   bool no_huge = false;
   std::string instance;           // name of the telemetry directory; default: sluice-<pid>

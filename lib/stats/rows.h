@@ -105,6 +105,15 @@
   ROW(tcp_syn_cookies_sent, "segments", "SYNs answered without remembering them (RFC 4987)") \
   ROW(tcp_syn_cookies_accepted, "connections", "connections begun from a SYN cookie") \
   ROW(tcp_syn_cookies_bad, "segments", "ACKs of no known connection that carried no good SYN cookie") \
+  ROW(tcp_fast_open_cookies_given, "segments", "Fast Open cookies asked for and given (RFC 7413)") \
+  ROW(tcp_fast_open_cookies_bad, "segments", "SYNs with a Fast Open cookie that is not ours, or too old: their data was ignored") \
+  ROW(tcp_fast_open_limited, "segments", "SYNs with a good Fast Open cookie whose data was ignored: too many were pending") \
+  ROW(tcp_fast_open_accepted, "connections", "connections begun from a SYN with data and a good Fast Open cookie") \
+  ROW(tcp_source_half_open_limited, "segments", "SYNs answered with a cookie: their source had too many half-open connections") \
+  ROW(tcp_path_black_holes, "events", "segment sizes reduced because large segments timed out and smaller ones came through (RFC 4821)") \
+  ROW(tcp_path_probes, "segments", "larger segments sent to find out what the path carries") \
+  ROW(tcp_path_probes_good, "segments", "such segments that arrived: the segment size was raised") \
+  ROW(tcp_path_probes_lost, "segments", "such segments that were lost") \
   ROW(tcp_challenge_acks, "segments", "challenge ACKs and answers to unacceptable segments (RFC 5961)") \
   ROW(tcp_challenge_acks_limited, "segments", "challenge ACKs not sent: above the rate limit") \
   ROW(tcp_resets_sent, "segments", "RSTs sent") \
@@ -119,6 +128,7 @@
   ROW(tcp_drop_flags, "segments", "dropped: flags that make no sense together") \
   ROW(tcp_drop_port_zero, "segments", "dropped: port 0") \
   ROW(tcp_drop_connections_full, "segments", "dropped: SYN while every connection was taken") \
+  ROW(tcp_drop_source_connections, "segments", "dropped: SYN from a source with as many connections as it may have") \
   ROW(tcp_drop_no_ack, "segments", "dropped: no ACK flag on an established connection") \
   ROW(tcp_drop_no_timestamp, "segments", "dropped: no timestamp though they were agreed on (RFC 7323)") \
   ROW(tcp_drop_paws, "segments", "dropped: timestamp older than the last one (RFC 7323, PAWS)") \

@@ -7,6 +7,7 @@
 #include "base/siphash.h"
 #include "base/time.h"
 #include "tcp/congestion_control.h"
+#include "tcp/source_limits.h"
 
 namespace sluice::tcp {
 
@@ -25,7 +26,13 @@ struct Config {
   uint16_t mtu = 1'500;                           // of the link: bounds the MSS both ways
   uint32_t train_max_bytes = 65'000;              // payload of one SegmentOut; at most 65,000
   CongestionAlgorithm congestion = CongestionAlgorithm::cubic;
-  SipKey key;  // secret: connection hashing, initial sequence numbers, timestamp offsets
+  // TCP Fast Open (RFC 7413): connections that may rest on a cookie alone at a time; 0: none. The
+  // key is shared by all engines of a server.
+  uint32_t fast_open_pending_max = 0;
+  SipKey fast_open_key;
+  SourceLimitOptions source_limits;  // off by default
+  uint16_t mss_max = 0;  // the largest MSS announced and used, whatever the link takes; 0: no limit
+  SipKey key;            // secret: connection hashing, initial sequence numbers, timestamp offsets
 
   // RFC 9293 section 3.8.6.3 (MUST-40): less than 0.5 seconds. 40 ms, as Linux does.
   Duration delayed_ack = Duration::from_ms(40);

@@ -70,11 +70,13 @@ struct Connection {
   uint32_t line_previous = none;
   uint32_t event_next = none;
 
-  uint16_t mss = 0;  // payload bytes per segment, options taken off
+  uint16_t mss = 0;       // payload bytes per segment, options taken off
+  uint16_t mss_max = 0;   // what both ends take
+  uint16_t mss_high = 0;  // mss <= mss_high <= mss_max: the largest that the path may carry
   uint16_t retransmissions = 0;
   uint8_t probes = 0;  // keep-alive or window probes unanswered; SYN-ACKs sent again
-  State state = State::closed;
-  SendTimer send_timer = SendTimer::none;
+  State state : 4 = State::closed;
+  SendTimer send_timer : 4 = SendTimer::none;
   uint8_t snd_wscale = 0;
   uint8_t events = 0;  // bits by EventKind
   uint8_t close_reason = 0;
@@ -91,7 +93,9 @@ struct Connection {
   bool parked : 1 = false;      // the next hop is not known
   bool timed : 1 = false;       // the session has a deadline
   bool in_wheel : 1 = false;
-  bool in_line : 1 = false;  // in the senders' line or the parked one
+  bool fast_open : 1 = false;    // data came with the SYN, and the third packet has not come yet
+  bool give_cookie : 1 = false;  // the SYN-ACK carries a Fast Open cookie
+  bool in_line : 1 = false;      // in the senders' line or the parked one
   bool event_queued : 1 = false;
   bool sender_wanted : 1 = false;  // was refused a Sender, and is to be told when one is free
   bool window_wanted : 1 = false;  // output stopped at the peer's window with nothing in flight

@@ -9,6 +9,7 @@
 #include "base/time.h"
 #include "tcp/congestion_control.h"
 #include "tcp/loss_recovery.h"
+#include "tcp/path_search.h"
 #include "tcp/send_queue.h"
 #include "tcp/seq_number.h"
 
@@ -57,9 +58,10 @@ struct Sender {
   FlightMarks marks;
   uint32_t connection = IndexPool::none;  // whose it is
   uint32_t scoreboard = IndexPool::none;
-  uint32_t window_max = 0;    // the largest window the peer has offered: RFC 9293, 3.8.6.2.1
-  StreamOffset limited_to;    // SND.NXT when cwnd was last the limit (RFC 7661 section 4.3)
-  Instant progress_at;        // SND.UNA moved, or the first byte was sent: for the user timeout
+  uint32_t window_max = 0;  // the largest window the peer has offered: RFC 9293, 3.8.6.2.1
+  StreamOffset limited_to;  // SND.NXT when cwnd was last the limit (RFC 7661 section 4.3)
+  Instant progress_at;      // SND.UNA moved, or the first byte was sent: for the user timeout
+  PathSearch path;
   bool probe_due = false;     // tail loss probe
   bool override_due = false;  // the persist timer fired: send into a window however small
 };

@@ -48,6 +48,8 @@ Stack::Stack(const Config& config, content::Catalog& catalog, content::ChunkPins
       time_wait_({.capacity = config.time_wait_max, .linger = config.time_wait}, config.key),
       half_open_(config.max_half_open),
       cookies_(config.key),
+      fast_open_({.key = config.fast_open_key, .pending_max = config.fast_open_pending_max}),
+      sources_(config.source_limits, config.max_connections, config.key),
       senders_(config.send_queues),
       spans_(span_sizes(config)),
       sender_pool_(config.send_queues),
@@ -75,6 +77,7 @@ uint64_t Stack::memory_bytes(const Config& config) {
          SpanPool::memory_bytes(span_sizes(config)) +
          config.scoreboards * (uint64_t{sizeof(Scoreboard)} + sizeof(uint32_t)) +
          ReceiveBuffers::memory_bytes(config.receive_buffers) +
+         SourceLimits::memory_bytes(config.source_limits, config.max_connections) +
          AgeList::memory_bytes(config.receive_buffers) + AgeList::memory_bytes(config.send_queues) +
          config.time_wait_max * uint64_t{72} + config.max_half_open * uint64_t{16} +
          replies_max * sizeof(Reply) + sizeof(Stack);
@@ -101,7 +104,8 @@ bool Stack::is_open(ConnectionIndex connection) const {
 
 uint16_t Stack::link_mss(const Flow& flow) const {
   // RFC 6691 section 2: fixed headers come off, options do not.
-  return static_cast<uint16_t>(config_.mtu - (flow.remote.is_v4() ? 40 : 60));
+  const auto mss = static_cast<uint16_t>(config_.mtu - (flow.remote.is_v4() ? 40 : 60));
+  return config_.mss_max > 0 ? std::min(mss, config_.mss_max) : mss;
 }
 
 const Scoreboard& Stack::board(const Sender& sender) const {
@@ -181,11 +185,17 @@ void Stack::release_buffer(Connection& c) {
 
 void Stack::leave_half_open(Connection& c) {
   half_open_.remove(c.deadline_ms);
+  sources_.close_half(c.flow.remote);
 }
 
 void Stack::release_parts(uint32_t index) {
   Connection& c = connections_[index];
   if (c.state == State::syn_received) leave_half_open(c);
+  if (c.fast_open) {
+    c.fast_open = false;
+    fast_open_.end();
+  }
+  sources_.close(c.flow.remote);
   if (c.sender_wanted) {
     c.sender_wanted = false;
     --sender_wanted_;
@@ -365,6 +375,7 @@ Usage Stack::usage() const {
           .send_queues = sender_pool_.in_use(),
           .receive_buffers = buffers_.in_use(),
           .scoreboards = scoreboard_pool_.in_use(),
+          .fast_open = fast_open_.pending(),
           .stalled = stalled_.size()};
 }
 

@@ -37,6 +37,7 @@
 #include "tcp/config.h"
 #include "tcp/connection.h"
 #include "tcp/connection_table.h"
+#include "tcp/fast_open.h"
 #include "tcp/flow.h"
 #include "tcp/half_open_list.h"
 #include "tcp/isn.h"
@@ -44,6 +45,7 @@
 #include "tcp/scoreboard.h"
 #include "tcp/segment.h"
 #include "tcp/sender.h"
+#include "tcp/source_limits.h"
 #include "tcp/state.h"
 #include "tcp/syn_cookie.h"
 #include "tcp/time_wait_table.h"
@@ -150,7 +152,8 @@ struct Usage {
   uint32_t send_queues = 0;
   uint32_t receive_buffers = 0;
   uint32_t scoreboards = 0;
-  uint32_t stalled = 0;  // connections whose peer keeps its window closed
+  uint32_t fast_open = 0;  // connections that rest on a Fast Open cookie alone
+  uint32_t stalled = 0;    // connections whose peer keeps its window closed
 };
 
 class Stack {
@@ -291,8 +294,9 @@ class Stack {
   struct Plan {
     enum class Kind : uint8_t { none, fresh, again };
     Kind kind = Kind::none;
-    bool probe = false;  // a tail loss probe
-    StreamRange range;   // a FIN counts
+    bool probe = false;       // a tail loss probe
+    bool path_probe = false;  // one segment, larger than the others
+    StreamRange range;        // a FIN counts
   };
 
   // stack.cc: lookups, pools, the session's side.
@@ -325,7 +329,8 @@ class Stack {
   // stack_input.cc: RFC 9293 section 3.10.7.
   [[nodiscard]] Received handle_known(uint32_t index, Segment& segment);
   [[nodiscard]] Received handle_unknown(const Flow& flow, Segment& segment);
-  void handle_time_wait(const Flow& flow, const Segment& segment, TimeWaitTable::State state);
+  [[nodiscard]] Received handle_time_wait(const Flow& flow, const Segment& segment,
+                                          TimeWaitTable::State state);
   [[nodiscard]] bool check_timestamps(uint32_t index, const Segment& segment);
   [[nodiscard]] bool check_sequence(uint32_t index, const Segment& segment, int32_t distance);
   void handle_reset(uint32_t index, int32_t distance);
@@ -341,10 +346,19 @@ class Stack {
   void reply_reset(const Flow& flow, const Segment& segment);
 
   // stack_syn.cc: how a connection begins.
+  struct FastOpenPlan {
+    bool give_cookie = false;
+    bool accept = false;
+  };
   [[nodiscard]] Handshake read_handshake(const Flow& flow, const Segment& syn) const;
-  void handle_syn(const Flow& flow, const Segment& segment, const SeqNumber* iss_above);
+  [[nodiscard]] Received handle_syn(const Flow& flow, const Segment& segment,
+                                    const SeqNumber* iss_above);
   void begin(uint32_t index, const Flow& flow, SeqNumber irs, const Handshake& agreed);
   void open(uint32_t index, const Flow& flow, const Segment& syn, const SeqNumber* iss_above);
+  // stack_fast_open.cc
+  [[nodiscard]] FastOpenPlan plan_fast_open(const Flow& flow, const Segment& syn);
+  [[nodiscard]] Received open_fast(uint32_t index, const Segment& syn);
+  void finish_fast_open(Connection& c);
   [[nodiscard]] bool cookies_wanted();
   void reply_cookie(const Flow& flow, const Segment& syn);
   [[nodiscard]] bool answers_cookie(uint32_t index, const Segment& segment);
@@ -386,6 +400,15 @@ class Stack {
   void advance_window(Connection& c);
   [[nodiscard]] uint32_t window_max(const Connection& c) const;
 
+  // stack_path.cc
+  [[nodiscard]] uint32_t larger_segment(Connection& c, const Sender& sender, uint64_t available,
+                                        uint32_t limit) const;
+  void note_path_probe(Connection& c, const Plan& planned, const StreamRange& sent);
+  void judge_path(Connection& c);
+  void end_search_if_close(Connection& c);
+  void set_mss(Connection& c, uint16_t mss);
+  void suspect_black_hole(Connection& c, uint32_t timeouts);
+
   // stack_timers.cc
   void arm_send_timer(Connection& c);
   void set_send_timer(Connection& c, SendTimer kind, Duration after);
@@ -415,6 +438,8 @@ class Stack {
   TimeWaitTable time_wait_;
   HalfOpenList half_open_;
   SynCookies cookies_;
+  FastOpen fast_open_;
+  SourceLimits sources_;
   FixedArray<Sender> senders_;
   SpanPool spans_;
   IndexPool sender_pool_;

@@ -15,7 +15,7 @@ bool Stack::handle_ack(uint32_t index, const Segment& segment) {
   const int32_t acked = segment.ack - wrap(c.iss, c.snd_una);
   if (acked < 0) {
     // RFC 5961 section 5: older than any window we have ever used.
-    if (-int64_t{acked} > int64_t{65'535} << c.snd_wscale) {
+    if (c.fast_open || -int64_t{acked} > int64_t{65'535} << c.snd_wscale) {
       counters_.add(Counter::tcp_drop_ack_unsent);
       challenge(index);
       refresh(index);
@@ -29,6 +29,8 @@ bool Stack::handle_ack(uint32_t index, const Segment& segment) {
     refresh(index);
     return false;
   }
+  const bool was_resent = c.fast_open && c.retransmissions > 0;
+  if (c.fast_open) finish_fast_open(c);
   const bool window_changed = update_window(c, segment);
   if (c.sender != none) {
     handle_sender_ack(index, segment, static_cast<uint32_t>(acked), window_changed);
@@ -39,6 +41,8 @@ bool Stack::handle_ack(uint32_t index, const Segment& segment) {
     c.rtt.clear_back_off();
     arm_send_timer(c);
   }
+  // What went out behind a SYN-ACK that was lost was not understood.
+  if (was_resent && c.in_flight > 0) handle_retransmission_timer(index);
   if (acked > 0 && c.fin_sent && c.in_flight == 0) return handle_fin_acknowledged(index);
   return true;
 }
@@ -146,6 +150,7 @@ void Stack::handle_sender_ack(uint32_t index, const Segment& segment, uint32_t a
   }
   if (scoreboard.empty()) release_scoreboard(sender);
   if (acked > 0 || verdict.entered_recovery) arm_send_timer(c);
+  if (acked > 0 && c.mss < c.mss_max) judge_path(c);
   if (acked > 0) release_acknowledged(index);
 }
 

@@ -79,16 +79,14 @@ Received Stack::handle_unknown(const Flow& flow, Segment& segment) {
     return {};
   }
   if (const TimeWaitTable::State* state = time_wait_.find(flow); state != nullptr) {
-    handle_time_wait(flow, segment, *state);
-    return {};
+    return handle_time_wait(flow, segment, *state);
   }
   if (segment.has(flag::rst)) {
     counters_.add(Counter::tcp_drop_unknown_reset);
     return {};
   }
   if (segment.has(flag::syn) && !segment.has(flag::ack)) {
-    handle_syn(flow, segment, nullptr);
-    return {};
+    return handle_syn(flow, segment, nullptr);
   }
   if (segment.has(flag::ack) && !segment.has(flag::syn) && accepting_ &&
       cookies_.outstanding(now_)) {
@@ -101,11 +99,12 @@ Received Stack::handle_unknown(const Flow& flow, Segment& segment) {
 }
 
 // Section 3.10.7.4, TIME-WAIT.
-void Stack::handle_time_wait(const Flow& flow, const Segment& segment, TimeWaitTable::State state) {
+Received Stack::handle_time_wait(const Flow& flow, const Segment& segment,
+                                 TimeWaitTable::State state) {
   if (segment.has(flag::rst)) {
     // RFC 1337 section 3: an RST does not shorten TIME-WAIT.
     counters_.add(Counter::tcp_drop_unknown_reset);
-    return;
+    return {};
   }
   if (segment.has(flag::syn) && !segment.has(flag::ack)) {
     const ReuseSyn syn{
@@ -114,14 +113,13 @@ void Stack::handle_time_wait(const Flow& flow, const Segment& segment, TimeWaitT
       counters_.add(Counter::tcp_time_wait_reused);
       time_wait_.remove(flow);
       const SeqNumber above = state.snd_nxt + reuse_gap;
-      handle_syn(flow, segment, &above);
-      return;
+      return handle_syn(flow, segment, &above);
     }
     counters_.add(Counter::tcp_time_wait_refused);
   } else if (segment.has(flag::fin)) {
     time_wait_.restart(now_, flow);
   } else if (segment.length() == 0 && segment.seq == state.rcv_nxt) {
-    return;  // the ACK of our FIN, once more
+    return {};  // the ACK of our FIN, once more
   }
   reply(flow, {.local_port = flow.local_port,
                .remote_port = flow.remote_port,
@@ -132,6 +130,7 @@ void Stack::handle_time_wait(const Flow& flow, const Segment& segment, TimeWaitT
                .timestamps = state.has_timestamps,
                .ts_value = now_ms() + state.timestamp_offset,
                .ts_echo = state.ts_recent});
+  return {};
 }
 
 // A connection in any state but CLOSED.
@@ -149,7 +148,9 @@ Received Stack::handle_known(uint32_t index, Segment& segment) {
   }
   c.heard_ms = now_ms();
   c.probe_due = false;  // what it was to ask for, this segment tells
-  if (c.state != State::syn_received && c.send_timer != SendTimer::persist) c.probes = 0;
+  if (c.state != State::syn_received && !c.fast_open && c.send_timer != SendTimer::persist) {
+    c.probes = 0;
+  }
 
   // Fifth: the ACK field.
   if (c.state == State::syn_received && !establish(index, segment)) return {};
@@ -197,7 +198,8 @@ bool Stack::check_sequence(uint32_t index, const Segment& segment, int32_t dista
     return false;
   }
   if (segment.has(flag::syn)) {
-    if (c.state == State::syn_received && segment.seq == c.irs && !segment.has(flag::ack)) {
+    const bool begins = c.state == State::syn_received || c.fast_open;
+    if (begins && segment.seq == c.irs && !segment.has(flag::ack)) {
       c.resend_due = true;  // it did not see our SYN-ACK
       return false;
     }
@@ -252,7 +254,7 @@ void Stack::handle_reset(uint32_t index, int32_t distance) {
 
 void Stack::challenge(uint32_t index) {
   Connection& c = connections_[index];
-  if (c.state == State::syn_received) {
+  if (c.state == State::syn_received || c.fast_open) {
     c.resend_due = true;
     return;
   }

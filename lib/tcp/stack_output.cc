@@ -112,6 +112,9 @@ Stack::Plan Stack::plan_fresh(Connection& c, Sender& sender) {
   const uint32_t room = sender.recovery.room(flight(c), board(sender), sender.congestion);
   const uint32_t window = c.snd_wnd > c.in_flight ? c.snd_wnd - c.in_flight : 0;
   const uint32_t limit = std::min({room, window, config_.train_max_bytes});
+  if (const uint32_t larger = larger_segment(c, sender, available, limit); larger > 0) {
+    return {.kind = Plan::Kind::fresh, .path_probe = true, .range = {nxt, nxt + larger}};
+  }
   if (available <= limit) {
     return {.kind = Plan::Kind::fresh, .range = {nxt, end + (fin ? 1 : 0)}};
   }
@@ -156,7 +159,7 @@ Poll Stack::poll_segment(Instant now, ConnectionIndex connection, SegmentOut& ou
   if (c.state == State::closed) return Poll::nothing;
   restart_if_idle(c);
   // NOLINTNEXTLINE(bugprone-branch-clone): the order of the branches is their meaning
-  if (c.state == State::syn_received) {
+  if (c.state == State::syn_received || (c.fast_open && c.resend_due)) {
     if (!c.resend_due) return Poll::nothing;
     emit_syn_ack(c, out);
     // NOLINTNEXTLINE(bugprone-branch-clone)
@@ -233,6 +236,12 @@ Poll Stack::poll_data(uint32_t index, const Plan& planned, SegmentOut& out) {
     if (found != Poll::segment) return found;
   }
   const StreamOffset data_end = begin + out.payload_length;
+  if (planned.path_probe && data_end == planned.range.end) {
+    out.segment_size = static_cast<uint16_t>(bytes);
+    note_path_probe(c, planned, planned.range);
+  } else if (planned.kind == Plan::Kind::again && c.mss < c.mss_max && c.sender != none) {
+    note_path_probe(c, planned, {begin, data_end});
+  }
   const bool fin = planned.range.end > end && data_end >= end;
   uint8_t flags = flag::ack;
   if (out.payload_length > 0 && data_end == end) flags |= flag::psh;
@@ -363,8 +372,13 @@ void Stack::emit_ack(uint32_t index, SegmentOut& out) {
 
 namespace {
 
-// `mss`: what the peer may send.
-void write_syn_ack(const HeaderOut& header, const Handshake& offered, uint16_t mss,
+// What a SYN-ACK says beside what both sides agreed on.
+struct SynAckOptions {
+  uint16_t mss = 0;  // what the peer may send
+  Bytes cookie;      // of Fast Open; empty: none
+};
+
+void write_syn_ack(const HeaderOut& header, const Handshake& offered, const SynAckOptions& more,
                    SegmentOut& out) {
   const wire::TcpHeader fixed{.source_port = header.local_port,
                               .destination_port = header.remote_port,
@@ -372,15 +386,19 @@ void write_syn_ack(const HeaderOut& header, const Handshake& offered, uint16_t m
                               .acknowledgment = header.ack.value(),
                               .flags = header.flags,
                               .window = header.window};
-  const wire::TcpOptions options{
-      .has_mss = true,
-      .has_window_scale = offered.window_scale != Handshake::no_window_scale,
-      .sack_permitted = offered.sack_permitted,
-      .has_timestamps = header.timestamps,
-      .window_scale = 0,  // receive_buffer_bytes needs none
-      .mss = mss,
-      .timestamp_value = header.ts_value,
-      .timestamp_echo = header.ts_echo};
+  wire::TcpOptions options{.has_mss = true,
+                           .has_window_scale = offered.window_scale != Handshake::no_window_scale,
+                           .sack_permitted = offered.sack_permitted,
+                           .has_timestamps = header.timestamps,
+                           .window_scale = 0,  // receive_buffer_bytes needs none
+                           .mss = more.mss,
+                           .timestamp_value = header.ts_value,
+                           .timestamp_echo = header.ts_echo};
+  if (!more.cookie.empty()) {
+    options.has_fast_open = true;
+    options.fast_open_length = static_cast<uint8_t>(more.cookie.size());
+    std::copy(more.cookie.begin(), more.cookie.end(), options.fast_open_cookie.begin());
+  }
   out.header_length =
       static_cast<uint8_t>(wire::emit_tcp(fixed, options, {out.header.data(), out.header.size()}));
 }
@@ -389,16 +407,19 @@ void write_syn_ack(const HeaderOut& header, const Handshake& offered, uint16_t m
 
 void Stack::emit_syn_ack(Connection& c, SegmentOut& out) {
   c.resend_due = false;
-  if (c.in_flight > 0) {
+  if (c.last_ack_sent != c.irs) {
     if (c.retransmissions < UINT16_MAX) ++c.retransmissions;
     counters_.add(Counter::tcp_syn_ack_retransmitted);
   }
-  c.in_flight = 1;
+  if (c.state == State::syn_received) c.in_flight = 1;
   const HeaderOut header = header_for(c, StreamOffset(0), flag::syn | flag::ack);
   const Handshake offered{
       .window_scale = c.window_scaling ? uint8_t{0} : Handshake::no_window_scale,
       .sack_permitted = c.sack_permitted};
-  write_syn_ack(header, offered, link_mss(c.flow), out);
+  const FastOpen::Cookie cookie =
+      c.give_cookie ? fast_open_.make(now_, c.flow.remote) : FastOpen::Cookie{};
+  write_syn_ack(header, offered,
+                {.mss = link_mss(c.flow), .cookie = c.give_cookie ? Bytes(cookie) : Bytes()}, out);
   set_send_timer(c, SendTimer::retransmit, c.rtt.rto());
 }
 
@@ -410,7 +431,7 @@ bool Stack::poll_reply(SegmentOut& out, Flow& flow) {
   out.payload_length = 0;
   out.segment_size = 0;
   if ((reply.header.flags & flag::syn) != 0) {
-    write_syn_ack(reply.header, reply.offered, link_mss(flow), out);
+    write_syn_ack(reply.header, reply.offered, {.mss = link_mss(flow), .cookie = {}}, out);
   } else {
     out.header_length = emit_header(reply.header, out.header.data());
   }

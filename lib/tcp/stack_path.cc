@@ -1,4 +1,5 @@
-// What the path carries: RFC 1191, RFC 8201 (what routers say).
+// What the path carries: RFC 1191, RFC 8201 (what routers say), RFC 4821 (what is found out without
+// them; tcp/path_search.h).
 #include <algorithm>
 
 #include "base/assert.h"
@@ -34,11 +35,17 @@ void Stack::handle_path_mtu(Instant now, const inet::PathMtu& in) {
     const uint16_t headers = in.remote.is_v4() ? 40 : 60;
     const uint16_t mtu = std::max(in.mtu, in.remote.is_v4() ? path_mtu_min_v4 : path_mtu_min_v6);
     const auto mss = static_cast<uint16_t>(mtu - headers - (c.timestamps ? timestamps_bytes : 0));
-    if (into >= 0 && static_cast<uint32_t>(into) < c.in_flight && mss < c.mss) {
+    const bool in_flight = into >= 0 && static_cast<uint32_t>(into) < c.in_flight;
+    if (in_flight && mss >= c.mss && mss < c.mss_high) {
+      obeyed = true;  // it speaks of a probe, which is lost and will be found so
+      c.mss_high = mss;
+    } else if (in_flight && mss < c.mss) {
       obeyed = true;
-      c.mss = mss;
       Sender& sender = senders_[c.sender];
-      sender.congestion.set_mss(mss);
+      set_mss(c, mss);
+      c.mss_high = mss;
+      sender.path.probe_mss = 0;
+      sender.path.again_ms = now_ms() + static_cast<uint32_t>(PathSearch::raise_after.ms());
       sender.recovery.on_mtu_reduced(flight(c));
       sender.marks.clear();
       set_send_timer(c, SendTimer::retransmit, c.rtt.rto());
@@ -46,6 +53,91 @@ void Stack::handle_path_mtu(Instant now, const inet::PathMtu& in) {
     }
   }
   counters_.add(obeyed ? Counter::tcp_path_mtu_reduced : Counter::tcp_path_mtu_ignored);
+}
+
+// Requires: a sender.
+void Stack::set_mss(Connection& c, uint16_t mss) {
+  c.mss = mss;
+  senders_[c.sender].congestion.set_mss(mss);
+}
+
+// A full segment timed out once more. Smaller ones may come through.
+void Stack::suspect_black_hole(Connection& c, uint32_t timeouts) {
+  if (c.in_flight < c.mss) return;
+  const bool is_v4 = c.flow.remote.is_v4();
+  const auto headers =
+      static_cast<uint16_t>((is_v4 ? 40 : 60) + (c.timestamps ? timestamps_bytes : 0));
+  const uint16_t smaller =
+      PathSearch::next_smaller(c.mss, {.headers = headers, .timeouts = timeouts, .is_v4 = is_v4});
+  if (smaller == 0) return;
+  set_mss(c, smaller);
+  senders_[c.sender].path.lowered = true;
+  senders_[c.sender].path.probe_mss = 0;
+}
+
+// The size of a segment to try the path with, or 0. `limit`: what may be sent now.
+uint32_t Stack::larger_segment(Connection& c, const Sender& sender, uint64_t available,
+                               uint32_t limit) const {
+  if (c.mss >= c.mss_max) return 0;
+  const PathSearch& path = sender.path;
+  const bool early = static_cast<int32_t>(now_ms() - path.again_ms) < 0;
+  if (early || path.probe_mss != 0 || path.lowered ||
+      sender.recovery.mode() != RecoveryMode::open) {
+    return 0;
+  }
+  if (c.mss >= c.mss_high) c.mss_high = c.mss_max;  // long ago: RFC 8899 section 5.2
+  const uint16_t size = PathSearch::next_larger(c.mss, c.mss_high, c.mss_max);
+  const uint64_t needed = size + uint64_t{c.mss} * PathSearch::segments_behind;
+  return available >= needed && limit >= needed ? size : 0;
+}
+
+void Stack::note_path_probe(Connection& c, const Plan& planned, const StreamRange& sent) {
+  PathSearch& path = senders_[c.sender].path;
+  if (planned.kind == Plan::Kind::fresh) {
+    counters_.add(Counter::tcp_path_probes);
+    path.probe_begin = static_cast<uint32_t>(sent.begin.value());
+    path.probe_end = static_cast<uint32_t>(sent.end.value());
+    path.probe_mss = static_cast<uint16_t>(sent.end - sent.begin);
+    return;
+  }
+  // Sent again: is it the probe?
+  const auto begin = static_cast<uint32_t>(sent.begin.value());
+  const auto end = static_cast<uint32_t>(sent.end.value());
+  const bool apart = static_cast<int32_t>(end - path.probe_begin) <= 0 ||
+                     static_cast<int32_t>(path.probe_end - begin) <= 0;
+  if (path.probe_mss == 0 || apart) return;
+  counters_.add(Counter::tcp_path_probes_lost);
+  c.mss_high = std::min(c.mss_high, static_cast<uint16_t>(path.probe_mss - 1));
+  path.probe_mss = 0;
+  end_search_if_close(c);
+  // RFC 4821 section 7.6.1: the loss of a probe is no sign of congestion.
+  if (senders_[c.sender].recovery.mode() == RecoveryMode::fast) {
+    senders_[c.sender].congestion.on_undo();
+  }
+}
+
+// Something was acknowledged. Requires: a sender.
+void Stack::judge_path(Connection& c) {
+  PathSearch& path = senders_[c.sender].path;
+  if (path.lowered) {
+    counters_.add(Counter::tcp_path_black_holes);
+    path.lowered = false;
+    path.again_ms = now_ms();
+  }
+  const auto una = static_cast<uint32_t>(c.snd_una.value());
+  if (path.probe_mss == 0 || static_cast<int32_t>(una - path.probe_end) < 0) return;
+  counters_.add(Counter::tcp_path_probes_good);
+  set_mss(c, path.probe_mss);
+  path.probe_mss = 0;
+  end_search_if_close(c);
+}
+
+void Stack::end_search_if_close(Connection& c) {
+  PathSearch& path = senders_[c.sender].path;
+  path.again_ms = now_ms();
+  if (PathSearch::next_larger(c.mss, c.mss_high, c.mss_max) > 0) return;
+  c.mss_high = c.mss;
+  path.again_ms += static_cast<uint32_t>(PathSearch::raise_after.ms());
 }
 
 }  // namespace sluice::tcp

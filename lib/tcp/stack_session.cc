@@ -85,6 +85,10 @@ bool Stack::take_sender(Connection& c) {
   sender.window_max = c.snd_wnd;
   sender.limited_to = c.snd_nxt();
   sender.progress_at = now_;
+  sender.path = {};
+  sender.path.again_ms = now_ms();
+  if (c.mss >= c.mss_high)
+    sender.path.again_ms += static_cast<uint32_t>(PathSearch::raise_after.ms());
   sender.probe_due = false;
   sender.override_due = false;
   c.probes = 0;

@@ -40,42 +40,60 @@ Handshake Stack::read_handshake(const Flow& flow, const Segment& syn) const {
 }
 
 // Section 3.10.7.2, LISTEN.
-void Stack::handle_syn(const Flow& flow, const Segment& segment, const SeqNumber* iss_above) {
+Received Stack::handle_syn(const Flow& flow, const Segment& segment, const SeqNumber* iss_above) {
   if (segment.has(flag::fin)) {
     counters_.add(Counter::tcp_drop_flags);
-    return;
+    return {};
   }
   if (std::find(config_.ports.begin(), config_.ports.end(), flow.local_port) ==
       config_.ports.end()) {
     counters_.add(Counter::tcp_refused_port);
     reply_reset(flow, segment);
-    return;
+    return {};
   }
   counters_.add(Counter::tcp_syn_received);
   if (!accepting_) {
     counters_.add(Counter::tcp_refused_draining);
     reply_reset(flow, segment);
-    return;
+    return {};
   }
   const bool full = connection_pool_.available() == 0;
-  if (full)
-    shed_stalled(ConnectionIndex::none());  // for the next SYN: the place is free once it is told
+  if (full) shed_stalled(ConnectionIndex::none());  // the place is free once that is told
   if (full && half_open_.oldest() == none) {
     counters_.add(Counter::tcp_drop_connections_full);
-    return;
+    return {};
   }
+  if (!sources_.allows_connection(flow.remote)) {
+    counters_.add(Counter::tcp_drop_source_connections);
+    return {};
+  }
+  const FastOpenPlan fast = plan_fast_open(flow, segment);
+  if (fast.accept) {
+    const uint32_t index = connection_pool_.take();
+    open(index, flow, segment, iss_above);
+    connections_[index].give_cookie = fast.give_cookie;
+    return open_fast(index, segment);
+  }
+  const bool crowded = !sources_.allows_half_open(flow.remote);
+  if (crowded) counters_.add(Counter::tcp_source_half_open_limited);
   const bool pressed = cookies_wanted();
   // A flow that was in TIME-WAIT needs a number above the old ones, which no cookie can have; it is
   // not how a flood looks.
-  if (iss_above == nullptr && (pressed || full || half_open_.full())) {
+  if (iss_above == nullptr && (pressed || crowded || full || half_open_.full())) {
     reply_cookie(flow, segment);
-    return;
+    return {};
   }
   if (full || half_open_.full()) {
     counters_.add(Counter::tcp_half_open_recycled);
     end(half_open_.oldest(), CloseReason::none);
   }
-  open(connection_pool_.take(), flow, segment, iss_above);
+  const uint32_t index = connection_pool_.take();
+  open(index, flow, segment, iss_above);
+  Connection& c = connections_[index];
+  c.give_cookie = fast.give_cookie;
+  c.deadline_ms = half_open_.add(index);
+  sources_.open_half(flow.remote);
+  return {};
 }
 
 // What every connection begins with.
@@ -86,7 +104,7 @@ void Stack::begin(uint32_t index, const Flow& flow, SeqNumber irs, const Handsha
   c.state = State::syn_received;
   c.irs = irs;
   c.rcv_nxt = StreamOffset(1);
-  c.last_ack_sent = irs + 1;
+  c.last_ack_sent = irs;  // nothing yet
   c.rcv_edge = irs + 1 + receive_buffer_bytes;
   c.heard_ms = now_ms();
   c.sack_permitted = agreed.sack_permitted;
@@ -100,8 +118,11 @@ void Stack::begin(uint32_t index, const Flow& flow, SeqNumber irs, const Handsha
     c.ts_offset = timestamp_offset(config_.key, flow);
     c.mss = static_cast<uint16_t>(c.mss - timestamps_bytes);
   }
+  c.mss_max = c.mss;
+  c.mss_high = c.mss;
   c.congestion = CongestionMemory::fresh(config_.congestion, c.mss);
   table_.insert(flow_hash(config_.key, flow), index);
+  sources_.open(flow.remote);
 }
 
 void Stack::open(uint32_t index, const Flow& flow, const Segment& syn, const SeqNumber* iss_above) {
@@ -112,7 +133,6 @@ void Stack::open(uint32_t index, const Flow& flow, const Segment& syn, const Seq
   c.snd_wnd = syn.window;
   c.snd_wl1 = syn.seq;
   c.ts_recent = syn.ts_value;
-  c.deadline_ms = half_open_.add(index);
   c.resend_due = true;
   // Runs although the SYN-ACK may have to wait for the neighbour: so ends what never leaves.
   set_send_timer(c, SendTimer::retransmit, c.rtt.rto());
@@ -177,6 +197,10 @@ uint32_t Stack::accept_cookie(const Flow& flow, const Segment& segment) {
     return none;
   }
   cookies_.note_accepted();
+  if (!sources_.allows_connection(flow.remote)) {
+    counters_.add(Counter::tcp_drop_source_connections);
+    return none;
+  }
   if (connection_pool_.available() == 0 && half_open_.oldest() != none) {
     // This peer has shown that it is there; that one has not.
     counters_.add(Counter::tcp_half_open_recycled);
@@ -191,6 +215,7 @@ uint32_t Stack::accept_cookie(const Flow& flow, const Segment& segment) {
   begin(index, flow, segment.seq - 1, agreed);
   Connection& c = connections_[index];
   c.iss = segment.ack - 1;
+  c.last_ack_sent = c.irs + 1;
   c.ts_recent = segment.ts_value;
   become_established(index, segment);
   return index;

@@ -38,6 +38,7 @@ void Stack::set_send_timer(Connection& c, SendTimer kind, Duration after) {
 
 // After sending, and after an ACK of something new.
 void Stack::arm_send_timer(Connection& c) {
+  if (c.fast_open) return;  // the SYN-ACK's goes on
   if (c.in_flight == 0) {
     set_send_timer(c, SendTimer::none, Duration());
     return;
@@ -155,7 +156,7 @@ void Stack::handle_send_timer(uint32_t index) {
     case SendTimer::none:
       break;
     case SendTimer::retransmit:
-      if (c.state == State::syn_received) {
+      if (c.state == State::syn_received || c.fast_open) {
         handle_syn_ack_timer(index);
       } else {
         handle_retransmission_timer(index);
@@ -178,12 +179,13 @@ void Stack::handle_syn_ack_timer(uint32_t index) {
   Connection& c = connections_[index];
   if (c.parked && c.probes > 0) {
     // Three seconds, and its link address is not known: a station that does not exist.
-    drop_half_open(ConnectionIndex(index));
+    counters_.add(Counter::tcp_half_open_unreachable);
+    end(index, CloseReason::timed_out);
     return;
   }
   if (c.probes >= config_.syn_ack_retries) {
     counters_.add(Counter::tcp_half_open_expired);
-    end(index, CloseReason::none);
+    end(index, CloseReason::timed_out);
     return;
   }
   ++c.probes;
@@ -209,6 +211,7 @@ void Stack::handle_retransmission_timer(uint32_t index) {
     arm_send_timer(c);
     return;
   }
+  if (earlier > 0) suspect_black_hole(c, earlier + 1);
   Sender& sender = senders_[c.sender];
   // RFC 2018 section 8: the peer may have dropped what it reported. Believed once, not twice.
   if (sender.scoreboard != none) {

@@ -13,6 +13,7 @@ constexpr uint8_t option_window_scale = 3;
 constexpr uint8_t option_sack_permitted = 4;
 constexpr uint8_t option_sack = 5;
 constexpr uint8_t option_timestamps = 8;
+constexpr uint8_t option_fast_open = 34;  // RFC 7413 section 4.1.1
 
 // NOP NOP TS 10: what nearly every segment has (RFC 7323 appendix A).
 constexpr uint32_t padded_timestamps = 0x0101'080a;
@@ -55,9 +56,22 @@ bool read_option(uint8_t kind, Bytes value, TcpOptions& out) {
       out.timestamp_value = load_be32(value.data());
       out.timestamp_echo = load_be32(value.data() + 4);
       return true;
+    case option_fast_open:
+      if (value.size() % 2 != 0 || value.size() > TcpOptions::fast_open_bytes_max ||
+          (!value.empty() && value.size() < 4)) {
+        return true;
+      }
+      out.has_fast_open = true;
+      out.fast_open_length = static_cast<uint8_t>(value.size());
+      std::copy(value.begin(), value.end(), out.fast_open_cookie.begin());
+      return true;
     default:
       return true;
   }
+}
+
+size_t fast_open_padded_bytes(const TcpOptions& options) {
+  return (2 + size_t{options.fast_open_length} + 3) / 4 * 4;
 }
 
 // Bytes of the options but SACK, with their padding.
@@ -68,6 +82,7 @@ size_t fixed_options_bytes(const TcpOptions& options) {
   if (options.has_timestamps) bytes += padded_timestamps_bytes;
   // Two padding bytes of the timestamps carry it (RFC 7323 appendix A); else padded itself.
   if (options.sack_permitted && !options.has_timestamps) bytes += 4;
+  if (options.has_fast_open) bytes += fast_open_padded_bytes(options);
   return bytes;
 }
 
@@ -141,6 +156,15 @@ size_t emit_tcp(const TcpHeader& header, const TcpOptions& options, MutableBytes
   if (options.has_window_scale) {
     store_be32(at, 0x0103'0300u | options.window_scale);
     at += 4;
+  }
+  if (options.has_fast_open) {
+    const size_t padded = fast_open_padded_bytes(options);
+    const size_t padding = padded - 2 - options.fast_open_length;
+    std::fill_n(at, padding, std::byte{option_nop});
+    store_u8(at + padding, option_fast_open);
+    store_u8(at + padding + 1, static_cast<uint8_t>(2 + options.fast_open_length));
+    std::copy_n(options.fast_open_cookie.begin(), options.fast_open_length, at + padding + 2);
+    at += padded;
   }
   const size_t blocks = sack_blocks_that_fit(options);
   if (blocks > 0) {

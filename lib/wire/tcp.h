@@ -10,6 +10,7 @@
 //   | options                       |
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "base/assert.h"
@@ -87,6 +88,12 @@ struct TcpOptions {
   uint16_t mss = 0;
   uint32_t timestamp_value = 0;
   uint32_t timestamp_echo = 0;
+  // RFC 7413 section 2. A cookie of no bytes asks for one; other lengths than 4 to 16 and even ones
+  // are as if the option were not there.
+  static constexpr size_t fast_open_bytes_max = 16;
+  bool has_fast_open = false;
+  uint8_t fast_open_length = 0;
+  std::array<std::byte, fast_open_bytes_max> fast_open_cookie{};
   FixedVector<SackBlock, sack_blocks_max> sack;
 };
 

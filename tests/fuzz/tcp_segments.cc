@@ -139,6 +139,8 @@ class Fuzz {
     config.keep_alive_after = Duration::from_s(5);
     config.keep_alive_interval = Duration::from_s(1);
     config.user_timeout = Duration::from_s(30);
+    config.fast_open_pending_max = choice / 8 % 2;
+    config.source_limits.connections_max = choice % 16 == 15 ? 2 : 0;
     config.key = {5, 6};
     ASSERT(config.ports.push_back(80));
     return config;

@@ -188,6 +188,7 @@ uint64_t Player::measure(const std::string& what) {
   if (what == "time_wait") return usage.time_wait;
   if (what == "receive_buffers") return usage.receive_buffers;
   if (what == "send_queues") return usage.send_queues;
+  if (what == "fast_open") return usage.fast_open;
   if (what == "stalled") return usage.stalled;
   if (what == "pins") return bench_.pins.total();
   if (what == "window") return peer_.window_bytes;

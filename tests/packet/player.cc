@@ -105,6 +105,12 @@ void Player::inject_one(const PacketSpec& packet) {
       const bool is_first = (header.flags & wire::tcp_flag::syn) != 0;
       options.timestamp_echo = is_first ? echo : peer_.timestamp_base + echo;
     }
+    if (spec.fast_open) {
+      options.has_fast_open = true;
+      options.fast_open_length = spec.fast_open->empty() ? 0 : tcp::FastOpen::cookie_bytes;
+      options.fast_open_cookie = cookie_;
+      if (*spec.fast_open == "forged") options.fast_open_cookie[7] ^= std::byte{1};
+    }
     for (const auto& [left, right] : spec.sack) {
       ASSERT(options.sack.push_back({peer_.local_isn + left, peer_.local_isn + right}));
     }
@@ -112,8 +118,10 @@ void Player::inject_one(const PacketSpec& packet) {
   std::vector<std::byte> segment(wire::tcp_header_length(options) + packet.length);
   const size_t header_length = wire::emit_tcp(header, options, segment);
   for (uint32_t i = 0; i < packet.length; ++i) {
-    // Data byte n of the stream has the relative sequence number n + 1.
-    segment[header_length + i] = received_pattern(packet.begin + i - 1);
+    // Data byte n of the stream has the relative sequence number n + 1; a SYN comes before its
+    // data.
+    const uint32_t first = (packet.flags & wire::tcp_flag::syn) != 0 ? 0 : packet.begin - 1;
+    segment[header_length + i] = received_pattern(first + i);
   }
   const tcp::Flow from = flow();
   session_reads(bench_.stack.handle_segment(bench_.now,
@@ -191,6 +199,10 @@ PacketSpec Player::describe(const Sent& sent) {
     options.timestamps = {sent.options.timestamp_value - peer_.timestamp_base,
                           sent.options.timestamp_echo};
   }
+  if (sent.options.has_fast_open) {
+    options.fast_open = "*";
+    cookie_ = sent.options.fast_open_cookie;
+  }
   for (const wire::SackBlock& block : sent.options.sack) {
     options.sack.emplace_back(block.left - peer_.isn, block.right - peer_.isn);
   }
@@ -218,6 +230,7 @@ std::string Player::mismatch(const PacketSpec& expected, const PacketSpec& actua
   }
   if (want.sack_permitted != have.sack_permitted) return "sackOK";
   if (want.sack != have.sack) return "sack";
+  if (want.fast_open.has_value() != have.fast_open.has_value()) return "FO";
   if (want.timestamps.has_value() != have.timestamps.has_value()) return "TS";
   if (!want.timestamps) return {};
   if (want.timestamps->echo && want.timestamps->echo != have.timestamps->echo) return "TS ecr";

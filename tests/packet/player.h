@@ -1,6 +1,7 @@
 // Player: runs a Script against a Stack.
 #pragma once
 
+#include <array>
 #include <deque>
 #include <string>
 #include <vector>
@@ -79,6 +80,7 @@ class Player {
   Staging staging_;
   Bench bench_;
   Peer peer_;
+  std::array<std::byte, wire::TcpOptions::fast_open_bytes_max> cookie_{};  // the last that came
   Instant due_;  // when the step before was due, or happened
   std::string failure_;
   std::deque<std::string> log_;

@@ -98,6 +98,10 @@ bool parse_option(const std::string& text, OptionsSpec& options) {
     options.window_scale = static_cast<uint8_t>(number);
     return true;
   }
+  if (words[0] == "FO" && words.size() <= 2) {
+    options.fast_open = words.size() == 2 ? words[1] : "";
+    return true;
+  }
   if (words[0] == "TS" && words.size() == 5 && words[1] == "val" && words[3] == "ecr") {
     TimestampSpec timestamps;
     if (!parse_timestamp_value(words[2], timestamps.value) ||
@@ -256,6 +260,7 @@ std::string to_text(const PacketSpec& packet) {
     add("TS val " + value(options.timestamps->value) + " ecr " + value(options.timestamps->echo));
   }
   if (options.window_scale) add("wscale " + std::to_string(*options.window_scale));
+  if (options.fast_open) add("FO " + *options.fast_open);
   if (!options.sack.empty()) {
     std::string blocks = "sack";
     for (const auto& [left, right] : options.sack) {

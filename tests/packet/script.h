@@ -15,9 +15,10 @@
 // for nothing. Sequence numbers are relative to each side's initial one, window values as on the
 // wire.
 // `<...>` in an expectation lists every option there must be; without it none are looked at.
-// `TS val V ecr E`: the stack's own values count from its first one. `*` in an expectation matches
-// any sequence range, acknowledgment, window scale or timestamp.
-// Actions and configuration: actions.cc, staging.cc.
+// `FO` asks for a Fast Open cookie, `FO *` expects one, `FO given` is the last that came, `FO
+// forged` another. `TS val V ecr E`: the stack's own values count from its first one. `*` in an
+// expectation matches any sequence range, acknowledgment, window scale or timestamp. Actions and
+// configuration: actions.cc, staging.cc.
 #pragma once
 
 #include <cstdint>
@@ -42,6 +43,7 @@ struct OptionsSpec {
   bool any_window_scale = false;  // there must be one
   bool sack_permitted = false;
   std::optional<TimestampSpec> timestamps;
+  std::optional<std::string> fast_open;  // "" asks for a cookie; "given", "forged"; "*" expects one
   std::vector<std::pair<uint32_t, uint32_t>> sack;
 };
 

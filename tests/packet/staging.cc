@@ -24,6 +24,7 @@ constexpr std::pair<const char*, uint32_t tcp::Config::*> counts[] = {
     {"receive_buffers", &tcp::Config::receive_buffers},
     {"send_queues", &tcp::Config::send_queues},
     {"scoreboards", &tcp::Config::scoreboards},
+    {"fast_open_pending_max", &tcp::Config::fast_open_pending_max},
 };
 
 bool set_one(const std::vector<std::string>& words, Staging& out) {
@@ -39,6 +40,18 @@ bool set_one(const std::vector<std::string>& words, Staging& out) {
   for (const auto& [known, member] : counts) {
     if (name != known) continue;
     out.config.*member = number(value);
+    return true;
+  }
+  if (name == "source_connections_max") {
+    out.config.source_limits.connections_max = number(value);
+    return true;
+  }
+  if (name == "source_half_open_max") {
+    out.config.source_limits.half_open_max = number(value);
+    return true;
+  }
+  if (name == "mss_max") {
+    out.config.mss_max = static_cast<uint16_t>(number(value));
     return true;
   }
   if (name == "consume" && value == "manual") return out.consume_manually = true;

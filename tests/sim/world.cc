@@ -112,6 +112,8 @@ ReferenceClient& World::connect(const ClientOptions& options) {
 
 void World::deliver_later(Frame frame, bool to_server) {
   const LinkOptions& link = options_.link;
+  const bool too_large = link.carries_bytes > 0 && frame.size() > link.carries_bytes + 14;
+  if (partitioned_ || (!to_server && too_large)) return;
   if (prng_.chance(link.loss_per_10000, 10'000)) return;
   int64_t at = now_ns_ + link.delay_ns;
   if (!to_server && link.bytes_per_second > 0) {

@@ -30,6 +30,7 @@ struct LinkOptions {
   uint32_t corrupt_per_10000 = 0;
   uint64_t bytes_per_second = 0;  // 0: no limit; server to client only
   uint32_t queue_frames = 1000;   // tail drop in front of the limit
+  size_t carries_bytes = 0;  // IP packets from the server longer than that vanish; 0: none does
 };
 
 struct WorldOptions {
@@ -63,6 +64,8 @@ class World {
 
   /// A client that has sent its SYN.
   ReferenceClient& connect(const ClientOptions& options = {});
+  /// While it is, nothing that is sent arrives.
+  void set_partitioned(bool partitioned) { partitioned_ = partitioned; }
   /// Clients that are done with, and whatever is on its way to them, are of no interest any more.
   void forget_clients();
   /// A raw frame from the client's side of the link.
@@ -112,6 +115,7 @@ class World {
   std::unique_ptr<engine::Engine> engine_;
   std::vector<std::unique_ptr<ReferenceClient>> clients_;
   uint32_t clients_connected_ = 0;
+  bool partitioned_ = false;
   std::string violations_before_;  // of clients that were forgotten
   struct Flying {
     Frame frame;

@@ -45,6 +45,21 @@ PortGuess nic(int node) {
   return port;
 }
 
+TEST(Budget, LimitsOfOneSourceAreOffUnlessAskedFor) {
+  control::ServeOptions options = options_of(1);
+  Budget budget = compute_budget(options, machine_of(1), {tap()});
+  EXPECT_FALSE(budget.plan.engine.tcp.source_limits.enabled());
+  EXPECT_EQ(budget.plan.engine.tcp.fast_open_pending_max, 0u);
+  const uint64_t without = budget.plan.engine_bytes;
+  options.source_connections_max = 100;
+  options.fast_open = true;
+  budget = compute_budget(options, machine_of(1), {tap()});
+  EXPECT_EQ(budget.plan.engine.tcp.source_limits.connections_max, 100u);
+  EXPECT_GT(budget.plan.engine.tcp.fast_open_pending_max, 0u);
+  EXPECT_GT(budget.plan.engine_bytes, without);
+  EXPECT_THAT(budget.text(), HasSubstr("of one /32 or /64 100 connections, no limit half-open"));
+}
+
 TEST(Budget, ATapAndOneCoreAreEnough) {
   const Budget budget = compute_budget(options_of(1), machine_of(1), {tap()});
   EXPECT_THAT(budget.refusals, IsEmpty());

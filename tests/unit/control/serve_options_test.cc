@@ -75,6 +75,19 @@ TEST(ServeOptions, EverythingElse) {
                                           "7",
                                           "--max-connections",
                                           "500",
+                                          "--max-connections-per-source",
+                                          "20",
+                                          "--max-half-open-per-source",
+                                          "5",
+                                          "--source-prefix-v4",
+                                          "24",
+                                          "--source-prefix-v6",
+                                          "56",
+                                          "--stall-timeout",
+                                          "10m",
+                                          "--fast-open",
+                                          "--max-mss",
+                                          "1380",
                                           "--max-objects",
                                           "100",
                                           "--polling",
@@ -108,6 +121,13 @@ TEST(ServeOptions, EverythingElse) {
   EXPECT_EQ(options.cache_bytes, uint64_t{4} << 30);
   EXPECT_EQ(options.chunk_bytes, 1u << 20);
   EXPECT_EQ(options.http_port, 8080);
+  EXPECT_EQ(options.source_connections_max, 20u);
+  EXPECT_EQ(options.source_half_open_max, 5u);
+  EXPECT_EQ(options.source_prefix_v4, 24);
+  EXPECT_EQ(options.source_prefix_v6, 56);
+  EXPECT_EQ(options.stall_timeout, 600_s);
+  EXPECT_TRUE(options.fast_open);
+  EXPECT_EQ(options.mss_max, 1380);
   EXPECT_EQ(options.connections_max, 500u);
   EXPECT_EQ(options.objects_max, 100u);
   EXPECT_EQ(options.polling, Polling::busy);
