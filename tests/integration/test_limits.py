@@ -23,8 +23,8 @@ def test_fast_open_with_the_kernels_client(make_site, tree, family):
     kind = socket.AF_INET if family == 4 else socket.AF_INET6
     for _ in range(11):
         with site.client.socket(kind) as raw:
-            raw.settimeout(10)
             raw.sendto(request("/hello.txt"), MSG_FASTOPEN, (site.host(family).strip("[]"), 80))
+            raw.settimeout(10)
             assert Connection(raw).read_response().status == 200
     stats = site.stats()
     assert total(stats, "tcp_fast_open_cookies_given") >= 1
@@ -36,8 +36,8 @@ def test_fast_open_is_off_unless_asked_for(make_site, tree):
     site = make_site(Setup())
     for _ in range(3):
         with site.client.socket() as raw:
-            raw.settimeout(10)
             raw.sendto(request("/hello.txt"), MSG_FASTOPEN, (site.host(4), 80))
+            raw.settimeout(10)
             assert Connection(raw).read_response().status == 200
     assert total(site.stats(), "tcp_fast_open_accepted") == 0
 
@@ -79,3 +79,4 @@ def test_a_new_client_is_refused_at_once_while_draining(make_site, tree):
             site.connect(timeout=5)
         assert time.monotonic() - began < 0.5
     slow.close()
+    assert site.process.wait(timeout=40) == 0
