@@ -179,7 +179,7 @@ void Maker::plan_engines() {
   tcp.receive_buffers = std::clamp(connections / 8, 64u, 16'384u);
   // All of them at once, up to a number; beyond that a response may have to wait for its turn.
   tcp.send_queues = std::min(connections, std::max(65'536u, connections / 4));
-  tcp.scoreboards = std::clamp(connections / 8, 64u, 16'384u);
+  tcp.sent_runs = std::clamp(2 * tcp.send_queues, 8'192u, 131'072u);
 
   plan_tcp_limits();
 

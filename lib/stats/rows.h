@@ -94,6 +94,13 @@
   ROW(tcp_rto, "events", "retransmission timeouts") \
   ROW(tcp_spurious_recoveries, "events", "recoveries undone: the original transmission had arrived") \
   ROW(tcp_lost_retransmissions, "events", "retransmissions found lost before the timer expired") \
+  ROW(tcp_spurious_timeouts, "events", "of those, timeouts that F-RTO found needless (RFC 5682)") \
+  ROW(tcp_retransmitted_after_loss, "segments", "of the segments sent again, those in fast recovery") \
+  ROW(tcp_retransmitted_after_timeout, "segments", "of the segments sent again, those after a timeout or for a smaller path MTU") \
+  ROW(tcp_lost_bytes, "bytes", "payload bytes found lost by an ACK") \
+  ROW(tcp_duplicates_reported, "blocks", "bytes that the peer says it received twice (DSACK, RFC 2883)") \
+  ROW(tcp_reordering_seen, "events", "senders that saw their path reorder for the first time") \
+  ROW(tcp_sack_reneged, "events", "peers that threw away what they had reported (RFC 2018 section 8)") \
   ROW(tcp_tail_probes, "segments", "tail loss probes sent") \
   ROW(tcp_tail_probes_useful, "segments", "tail loss probes that repaired a loss") \
   ROW(tcp_window_probes, "segments", "zero-window probes sent") \
@@ -147,14 +154,14 @@
   ROW(tcp_time_wait_recycled, "connections", "TIME-WAIT entries forgotten to make room") \
   ROW(tcp_stalled_shed, "connections", "stalled readers reset because something that connections share had run out") \
   ROW(tcp_send_queues_exhausted, "calls", "responses put off: every send queue was taken") \
-  ROW(tcp_scoreboards_exhausted, "events", "SACK blocks ignored: every scoreboard was taken") \
+  ROW(tcp_sent_runs_exhausted, "events", "records of sending kept less exactly: every run was taken") \
   ROW(tcp_connections, "connections", "connections now, half-open ones included") \
   ROW(tcp_half_open, "connections", "half-open connections now") \
   ROW(tcp_syn_cookies_active, "state", "1 while SYNs are answered with cookies") \
   ROW(tcp_time_wait, "connections", "connections in TIME-WAIT now") \
   ROW(tcp_send_queues_in_use, "queues", "send queues taken now") \
   ROW(tcp_receive_buffers_in_use, "buffers", "receive buffers taken now") \
-  ROW(tcp_scoreboards_in_use, "scoreboards", "scoreboards taken now")
+  ROW(tcp_sent_runs_in_use, "runs", "records of sending taken now")
 
 #define SLUICE_COUNTERS_HTTP(ROW) \
   ROW(http_requests, "requests", "requests parsed whole") \

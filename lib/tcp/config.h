@@ -20,7 +20,7 @@ struct Config {
   uint32_t time_wait_max = 8'192;     // the oldest is forgotten beyond that
   uint32_t receive_buffers = 1'024;   // of receive_buffer_bytes: incomplete requests only
   uint32_t send_queues = 4'096;       // connections with something unacknowledged
-  uint32_t scoreboards = 1'024;       // connections with gaps in what the peer has received
+  uint32_t sent_runs = 16'384;        // records of what was sent, beyond one for each of those
 
   FixedVector<uint16_t, listen_ports_max> ports;  // listened on, at every address of ours
   uint16_t mtu = 1'500;                           // of the link: bounds the MSS both ways

@@ -35,7 +35,8 @@ void CongestionControl::on_ack(Instant now, const RateSample& sample, const AckC
   Validation::on_ack(*this, now, sample, {.round_start = round_start, .srtt = ack.srtt});
   if (round_start) loss_.round_end = ack.snd_nxt;
   // RFC 6937 meters what leaves during fast recovery; the ACK that ends it has done its part.
-  if (sample.newly_acked_bytes == 0 || sample.in_recovery || ack.mode == RecoveryMode::fast) return;
+  if (sample.newly_acked_bytes == 0 || !ack.may_grow) return;
+  if (sample.in_recovery || ack.mode == RecoveryMode::fast) return;
   Growth& growth = loss_.growth;
   if (in_slow_start()) {
     // RFC 7661: a window that was not used says nothing of the path.
@@ -74,7 +75,7 @@ void CongestionControl::on_loss_event(Instant, uint32_t in_flight_bytes) {
 }
 
 void CongestionControl::on_recovery_end(Instant) {
-  undo_valid_ = false;
+  in_recovery_ = false;
 }
 
 void CongestionControl::on_rto(Instant, RtoEvent event) {
@@ -87,8 +88,8 @@ void CongestionControl::on_rto(Instant, RtoEvent event) {
 }
 
 void CongestionControl::save() {
-  if (undo_valid_) return;
-  undo_valid_ = true;
+  if (in_recovery_) return;
+  in_recovery_ = undo_valid_ = true;
   loss_.saved_growth = loss_.growth;
   loss_.saved_cwnd = cwnd_;
   loss_.saved_ssthresh = ssthresh_;
@@ -96,7 +97,7 @@ void CongestionControl::save() {
 
 void CongestionControl::on_undo() {
   if (!undo_valid_) return;
-  undo_valid_ = false;
+  in_recovery_ = undo_valid_ = false;
   loss_.growth = loss_.saved_growth;
   cwnd_ = std::max(cwnd_, loss_.saved_cwnd);
   ssthresh_ = loss_.saved_ssthresh;

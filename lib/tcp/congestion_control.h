@@ -36,6 +36,8 @@ struct AckContext {
   Duration min_rtt;
   RecoveryMode mode = RecoveryMode::open;  // once recovery has judged the ACK
   bool ece = false;                        // it echoes a congestion mark (RFC 3168)
+  // RFC 3042 section 2: a duplicate ACK does not change cwnd, unless the path is known to reorder.
+  bool may_grow = true;
 };
 
 /// What a connection remembers while it has no Sender.
@@ -74,7 +76,8 @@ class CongestionControl {
   /// in bytes, before the loss. The window becomes ssthresh(); the caller meters what it sends
   /// during recovery (RFC 6937), unless uses_prr() says no.
   void on_loss_event(Instant now, uint32_t in_flight_bytes);
-  /// Fast recovery, or that after a timeout, is over.
+  /// Fast recovery, or that after a timeout, is over. on_undo() may still follow: the peer reports
+  /// duplicates a round trip later.
   void on_recovery_end(Instant now);
   /// The retransmission timer expired. `first`: the segment had not timed out before (RFC 5681
   /// section 3.1: ssthresh is held constant on the next ones).
@@ -170,6 +173,7 @@ class CongestionControl {
   uint32_t ssthresh_ = ssthresh_unset;
   uint16_t mss_ = 536;
   CongestionAlgorithm algorithm_ = CongestionAlgorithm::cubic;
+  bool in_recovery_ = false;  // between the first loss event and on_recovery_end()
   bool undo_valid_ = false;
   union {
     LossBased loss_ = {};

@@ -1,6 +1,6 @@
 // Connection: what is kept of every connection, idle or not. The rest is taken from pools while it
 // is needed: a Sender (tcp/sender.h) while something is unacknowledged, a receive buffer while
-// bytes wait, a Scoreboard while the peer reports gaps.
+// bytes wait.
 //
 // Read first: RFC 9293 section 3.3.1 (the names). Offsets count from the initial sequence numbers
 // (tcp/seq_number.h); 32-bit fields that hold the low half of one say so.
@@ -29,6 +29,7 @@ enum class SendTimer : uint8_t {
   none,
   retransmit,  // RFC 6298
   tail_probe,  // RFC 8985 section 7
+  reordering,  // RFC 8985 section 6.2: what was overtaken may be lost
   persist,     // the window is closed, or too small to be worth using: RFC 9293 section 3.8.6.1
   fin_wait_2,  // our FIN is acknowledged, the peer's is awaited
 };
@@ -79,7 +80,8 @@ struct Connection {
   SendTimer send_timer : 4 = SendTimer::none;
   uint8_t snd_wscale = 0;
   uint8_t events = 0;  // bits by EventKind
-  uint8_t close_reason = 0;
+  uint8_t close_reason : 3 = 0;
+  uint8_t path_memory : 5 = 0;  // LossRecovery::path_memory() of the last sender
 
   bool sack_permitted : 1 = false;
   bool timestamps : 1 = false;

@@ -7,243 +7,323 @@ namespace {
 
 // Without SACK a peer tells by duplicate ACKs; more of them than this tell nothing new.
 constexpr uint8_t duplicates_max = 255;
+// RFC 5682 section 3.1, step 2b: up to two new segments.
+constexpr uint32_t frto_segments = 2;
+
+uint64_t whole_us(Instant now) {
+  return static_cast<uint64_t>(now.ns()) / 1000;
+}
+
+uint32_t low_us(Instant now) {
+  return static_cast<uint32_t>(whole_us(now));
+}
+
+uint32_t us32(Duration d) {
+  return static_cast<uint32_t>(std::clamp<int64_t>(d.us(), 0, INT32_MAX));
+}
 
 }  // namespace
 
-void LossRecovery::reset(StreamOffset snd_una) {
+void LossRecovery::reset(StreamOffset snd_nxt, uint8_t path_memory) {
   *this = LossRecovery();
-  recovery_point_ = retransmitted_to_ = lost_floor_ = mark_ = snd_una;
+  board_.reset(low_half(snd_nxt));
+  rack_.reset(low_half(snd_nxt), path_memory);
+  recovery_point_ = low_half(snd_nxt);
 }
 
-StreamOffset LossRecovery::lost_edge(const Flight& flight, const Scoreboard& board) const {
-  const StreamOffset edge = std::max(lost_floor_, board.lost_edge(flight.mss));
-  return std::min(edge, flight.nxt);
-}
+// Output.
 
-uint32_t LossRecovery::pipe(const Flight& flight, const Scoreboard& board) const {
-  if (mode_ == RecoveryMode::open && board.empty()) {
-    const auto all = static_cast<uint32_t>(flight.nxt - flight.una);
-    return all - std::min(all, uint32_t{duplicates_} * flight.mss);
+bool LossRecovery::on_sent(SentRunPool& pool, Instant now, const Flight& flight, const Sent& sent) {
+  const auto length = static_cast<uint32_t>(sent.range.end - sent.range.begin);
+  const uint32_t after = pipe(flight);
+  bool exact = true;
+  if (sent.again) {
+    const SentStamp stamp = rate_.on_sent(low_us(now), after, length);
+    exact = board_.add_again(pool, {low_half(sent.range.begin), low_half(sent.range.end)}, stamp);
+    if (!sent.probe) undo_.on_retransmitted(length, sent.clock_ms);
+  } else {
+    const SentStamp stamp = rate_.on_sent(low_us(now), after - std::min(after, length), length);
+    exact = board_.add(pool, low_half(sent.range.end), stamp);
+    only_new_room_ -= static_cast<uint16_t>(std::min<uint32_t>(only_new_room_, length));
   }
-  const StreamOffset edge = std::max(lost_edge(flight, board), flight.una);
-  const StreamOffset again = std::max(retransmitted_to_, flight.una);
-  // Every byte that was not SACKed counts once if it is not lost, and once if it was sent again.
-  uint32_t bytes = board.unsacked_bytes(edge, flight.nxt);
-  if (mode_ != RecoveryMode::open) bytes += board.unsacked_bytes(flight.una, again);
-  if (board.empty()) bytes -= std::min(bytes, uint32_t{duplicates_} * flight.mss);
-  return bytes;
+  first_due_ = false;
+  if (mode_ == RecoveryMode::fast) prr_.on_sent(length);
+  if (sent.probe) probe_.on_sent(low_half(sent.range.end), sent.again);
+  return exact;
 }
 
-uint32_t LossRecovery::room(const Flight& flight, const Scoreboard& board,
-                            const CongestionControl& congestion) const {
-  if (mode_ == RecoveryMode::fast) return allowance_;
-  const uint32_t used = pipe(flight, board);
-  return congestion.cwnd() > used ? congestion.cwnd() - used : 0;
+uint32_t LossRecovery::pipe(const Flight& flight) const {
+  const uint32_t gone =
+      board_.sacked_bytes() + board_.lost_bytes() + uint32_t{duplicates_} * flight.mss;
+  return flight.bytes() - std::min(flight.bytes(), gone);
 }
 
-StreamRange LossRecovery::next_retransmission(const Flight& flight, const Scoreboard& board,
-                                              Choice choice) const {
-  if (mode_ == RecoveryMode::open) return {};
-  const StreamOffset from = std::max(retransmitted_to_, flight.una);
-  const StreamRange hole = board.next_hole(from, lost_edge(flight, board));
-  if (!hole.empty() || !choice.rule_3 || board.empty()) return hole;
-  return board.next_hole(from, board.highest());
+uint32_t LossRecovery::room(const Flight& flight, const CongestionControl& congestion) const {
+  if (only_new_) return only_new_room_;
+  if (mode_ == RecoveryMode::fast && congestion.uses_prr()) return prr_.allowance();
+  const uint32_t used = pipe(flight);
+  const uint32_t room = congestion.cwnd() > used ? congestion.cwnd() - used : 0;
+  return first_due_ ? std::max<uint32_t>(room, flight.mss) : room;
 }
 
-void LossRecovery::on_retransmitted(const Flight& flight, const StreamRange& range,
-                                    uint32_t clock) {
-  retransmitted_to_ = std::max(retransmitted_to_, range.end);
-  mark_ = flight.nxt;
-  if (!clock_valid_) {
-    clock_valid_ = true;
-    undo_clock_ = clock;
-  }
-}
-
-void LossRecovery::on_sent(uint32_t bytes) {
-  if (mode_ != RecoveryMode::fast) return;
-  prr_out_ += bytes;
-  allowance_ -= std::min(allowance_, bytes);
-}
-
-void LossRecovery::on_probe_sent(const Probe& probe) {
-  probe_outstanding_ = true;
-  probe_retransmitted_ = probe.retransmitted;
-  probe_ = probe.range;
+StreamRange LossRecovery::next_retransmission(const SentRunPool& pool, const Flight& flight) {
+  if (mode_ == RecoveryMode::open || only_new_) return {};
+  const Scoreboard::Span lost = board_.next_lost(pool);
+  if (lost.empty()) return {};
+  return {whole_offset(lost.begin, flight.una), whole_offset(lost.end, flight.una)};
 }
 
 // Entering and leaving.
 
-void LossRecovery::enter_fast(Instant now, const Flight& flight, CongestionControl& congestion) {
+void LossRecovery::enter_fast(Instant now, const Flight& flight, const Prr::Begin& begin,
+                              CongestionControl& congestion) {
   mode_ = RecoveryMode::fast;
-  recovery_point_ = flight.nxt;
-  retransmitted_to_ = flight.una;
-  mark_ = flight.nxt;
-  probe_outstanding_ = false;
-  undo_valid_ = true;
-  clock_valid_ = false;
-  congestion.on_loss_event(now, static_cast<uint32_t>(flight.nxt - flight.una));
-  recover_fs_ = std::max<uint32_t>(static_cast<uint32_t>(flight.nxt - flight.una), 1);
-  prr_delivered_ = prr_out_ = 0;
-  // RFC 6937 section 3: the first retransmission goes out at once.
-  allowance_ = flight.mss;
+  recovery_point_ = low_half(flight.nxt);
+  reduced_us_ = low_us(now);
+  frto_.end();
+  probe_.end();
+  undo_.begin(low_half(flight.una));
+  congestion.on_loss_event(now, flight.bytes());
+  prr_.begin(begin);
+  // The first retransmission goes out at once.
+  prr_.allow(flight.mss);
 }
 
 void LossRecovery::leave(Instant now, const Flight& flight, CongestionControl& congestion) {
   congestion.on_recovery_end(now);
   mode_ = RecoveryMode::open;
   duplicates_ = 0;
-  undo_valid_ = false;
-  retransmitted_to_ = lost_floor_ = flight.una;
+  first_due_ = only_new_ = false;
+  frto_.end();
+  rack_.on_recovery_end();
+  undo_.linger(low_half(flight.nxt));
 }
 
-void LossRecovery::on_rto(Instant now, const Flight& flight, Timeout timeout,
+void LossRecovery::on_rto(SentRunPool& pool, Instant now, const Flight& flight, Timeout timeout,
                           CongestionControl& congestion) {
-  if (mode_ == RecoveryMode::open) {
-    undo_valid_ = true;
-    clock_valid_ = false;
+  const bool fresh = mode_ == RecoveryMode::open;
+  if (fresh) undo_.begin(low_half(flight.una));
+  // RFC 5682 section 3.1 step 1: not when the segment has timed out before.
+  if (flight.sack && timeout.first && fresh) {
+    frto_.begin();
+  } else {
+    frto_.end();
   }
-  congestion.on_rto(now, {.first = timeout.first,
-                          .in_flight_bytes = static_cast<uint32_t>(flight.nxt - flight.una)});
+  congestion.on_rto(now, {.first = timeout.first, .in_flight_bytes = flight.bytes()});
+  // RFC 2018 section 8: the peer may have dropped what it reported. Believed once, not twice.
+  if (!timeout.first || board_.reneged(pool)) board_.forget_sacks(pool);
+  const uint32_t before = board_.lost_bytes();
+  if (flight.sack) {
+    rack_.mark_on_timeout(pool, board_, low_us(now), rack_window_us(flight));
+  } else {
+    board_.mark_all_lost(pool);
+  }
+  rate_.on_lost(board_.lost_bytes() - before);
   mode_ = RecoveryMode::rto;
   duplicates_ = 0;
-  probe_outstanding_ = false;
-  recovery_point_ = lost_floor_ = mark_ = flight.nxt;
-  retransmitted_to_ = flight.una;
+  probe_.end();
+  recovery_point_ = low_half(flight.nxt);
+  reduced_us_ = low_us(now);
+  reordering_us_ = 0;
+  first_due_ = true;
+  only_new_ = false;
 }
 
-void LossRecovery::on_reordering_timeout(Instant now, const Flight& flight, const Scoreboard& board,
-                                         CongestionControl& congestion) {
-  lost_floor_ = board.highest();
-  enter_fast(now, flight, congestion);
-}
-
-void LossRecovery::on_mtu_reduced(const Flight& flight) {
+void LossRecovery::on_mtu_reduced(SentRunPool& pool, const Flight& flight) {
   mode_ = RecoveryMode::rto;  // window growth goes on, from the window there is
-  undo_valid_ = false;
+  undo_.end();
+  frto_.end();
+  probe_.end();
+  board_.mark_all_lost(pool);
   duplicates_ = 0;
-  probe_outstanding_ = false;
-  recovery_point_ = lost_floor_ = mark_ = flight.nxt;
-  retransmitted_to_ = flight.una;
+  recovery_point_ = low_half(flight.nxt);
+  reordering_us_ = 0;
+  first_due_ = true;
+  only_new_ = false;
+}
+
+bool LossRecovery::on_reordering_timeout(SentRunPool& pool, Instant now, const Flight& flight,
+                                         CongestionControl& congestion) {
+  const Rack::Detected detected = rack_.detect(pool, board_, low_us(now), rack_window_us(flight));
+  reordering_us_ = detected.timeout_us;
+  rate_.on_lost(detected.lost_bytes);
+  if (detected.lost_bytes == 0) return false;
+  if (mode_ != RecoveryMode::open) {
+    if (pipe(flight) == 0) prr_.allow(flight.mss);  // no ACK will come that could clock it out
+    return false;
+  }
+  enter_fast(now, flight, {.flight_bytes = flight.bytes(), .sacked_before = board_.sacked_bytes()},
+             congestion);
+  return true;
 }
 
 // Input.
 
-// RFC 3522 section 3.2, with the timestamp echoed by the first ACK of something new: older than the
-// first retransmission, it answers the original transmission.
-bool LossRecovery::undo_if_spurious(const Ack& ack, CongestionControl& congestion) {
-  if (!undo_valid_ || !clock_valid_) return false;
-  undo_valid_ = false;  // only the first such ACK can tell
-  if (!ack.has_echo || static_cast<int32_t>(ack.echo - undo_clock_) >= 0) return false;
-  congestion.on_undo();
-  return true;
+uint32_t LossRecovery::rack_window_us(const Flight& flight) const {
+  return rack_.window_us({.srtt_us = us32(flight.srtt),
+                          .min_rtt_us = us32(flight.min_rtt),
+                          .in_recovery = mode_ != RecoveryMode::open,
+                          .many_sacked = board_.many_sacked(flight.mss)});
 }
 
 // RFC 6582 for peers without SACK: each duplicate ACK is a segment that has left the network, and a
 // partial ACK shows the next one lost.
-void LossRecovery::count_duplicate(const Flight& flight, const Ack& ack) {
+void LossRecovery::count_duplicate(SentRunPool& pool, const Flight& flight, const Ack& ack) {
   if (ack.duplicate) {
     if (duplicates_ < duplicates_max) ++duplicates_;
-    return;
-  }
-  if (flight.una == ack.una_before) return;
-  const uint64_t segments = (flight.una - ack.una_before) / std::max<uint16_t>(flight.mss, 1);
-  const uint64_t explained = segments > 0 ? segments - 1 : 0;
-  duplicates_ = static_cast<uint8_t>(duplicates_ - std::min<uint64_t>(duplicates_, explained));
-  if (mode_ == RecoveryMode::open) duplicates_ = 0;
-  if (mode_ == RecoveryMode::fast) lost_floor_ = flight.una + flight.mss;
-}
-
-// RFC 6937 section 3.1, with the slow start reduction bound.
-void LossRecovery::meter(const Flight& flight, const Scoreboard& board, uint32_t delivered,
-                         const CongestionControl& congestion) {
-  if (delivered == 0)
-    return;  // RFC 9937 section 6.2: an ACK that delivers nothing clocks out nothing
-  prr_delivered_ += delivered;
-  const uint32_t in_flight = pipe(flight, board);
-  const uint32_t ssthresh = congestion.ssthresh();
-  uint64_t send = 0;
-  if (in_flight > ssthresh) {
-    const uint64_t target = (uint64_t{prr_delivered_} * ssthresh + recover_fs_ - 1) / recover_fs_;
-    send = target > prr_out_ ? target - prr_out_ : 0;
-  } else {
-    const uint32_t ahead = prr_delivered_ > prr_out_ ? prr_delivered_ - prr_out_ : 0;
-    send =
-        std::min<uint64_t>(ssthresh - in_flight, uint64_t{std::max(ahead, delivered)} + flight.mss);
-  }
-  if (prr_out_ == 0) send = std::max<uint64_t>(send, flight.mss);
-  allowance_ = static_cast<uint32_t>(std::min<uint64_t>(send, CongestionControl::cwnd_max));
-}
-
-// RFC 8985 section 7.4.2, TLP_process_ack: was the probe needed?
-void LossRecovery::judge_probe(Instant now, const Flight& flight, const Ack& ack,
-                               const Scoreboard& board, CongestionControl& congestion,
-                               Verdict& verdict) {
-  if (!probe_outstanding_) return;
-  if (flight.una >= probe_.end) {
-    if (!probe_retransmitted_ || ack.dsack || ack.duplicate) {
-      probe_outstanding_ = false;
-    } else if (flight.una > probe_.end) {
-      probe_outstanding_ = false;
-      congestion.on_loss_event(now, static_cast<uint32_t>(flight.nxt - flight.una));
-      congestion.on_recovery_end(now);
-      verdict.probe_repaired = true;
+  } else if (flight.una > ack.una_before) {
+    const uint64_t segments = (flight.una - ack.una_before) / std::max<uint16_t>(flight.mss, 1);
+    const uint64_t explained = segments > 0 ? segments - 1 : 0;
+    duplicates_ = static_cast<uint8_t>(duplicates_ - std::min<uint64_t>(duplicates_, explained));
+    if (mode_ == RecoveryMode::open) duplicates_ = 0;
+    const uint32_t first = board_.first();
+    if (mode_ == RecoveryMode::fast && first != IndexPool::none && !pool[first].retransmitted) {
+      board_.mark_first_lost(pool, flight.mss);
     }
-  } else if (!board.empty() && board.highest() >= probe_.end) {
-    // The probe came through. What was sent before it, two round trips ago, did not.
-    probe_outstanding_ = false;
-    lost_floor_ = std::max(lost_floor_, board.ranges().back().begin);
+  }
+  // RFC 6582 section 3.2 step 2: duplicate ACKs below `recover` stem from our own retransmissions.
+  if (mode_ == RecoveryMode::open && duplicates_ >= dup_thresh &&
+      low_half(flight.una) >= recovery_point_) {
+    board_.mark_first_lost(pool, flight.mss);
   }
 }
 
-LossRecovery::Verdict LossRecovery::on_ack(Instant now, const Flight& flight, const Ack& ack,
-                                           const Scoreboard& board, CongestionControl& congestion) {
-  Verdict verdict;
+// Was what is being repaired, or was repaired just now, lost at all?
+void LossRecovery::judge_need(SentRunPool& pool, Instant now, const Flight& flight, const Ack& ack,
+                              const Delivery& delivery, CongestionControl& congestion,
+                              Verdict& verdict) {
   const bool advanced = flight.una > ack.una_before;
-  if (mode_ == RecoveryMode::open && board.empty() && duplicates_ == 0 && !ack.duplicate &&
-      !probe_outstanding_) {
-    return verdict;  // nearly always
-  }
-  if (mode_ != RecoveryMode::open && advanced) {
-    if (undo_if_spurious(ack, congestion)) {
-      verdict.spurious = true;
-      leave(now, flight, congestion);
-    } else if (flight.una >= recovery_point_) {
-      leave(now, flight, congestion);
+  const bool recovered = low_half(flight.una) >= recovery_point_;
+  if (!ack.twice.empty()) {
+    if (dsacks_ < UINT16_MAX) ++dsacks_;
+    if (!probe_.is_of_probe(low_half(ack.twice.end))) {
+      rack_.on_dsack(low_half(flight.una), low_half(flight.nxt));
     }
+    undo_.on_duplicate({low_half(ack.twice.begin), low_half(ack.twice.end)});
   }
-  judge_probe(now, flight, ack, board, congestion, verdict);
-  if (board.empty()) count_duplicate(flight, ack);
+  bool originals = advanced && ack.has_echo && undo_.is_answer_to_original(ack.echo_ms);
+  only_new_ = false;
+  if (mode_ == RecoveryMode::rto) {
+    const Frto::Verdict frto = frto_.on_ack({.advanced = advanced,
+                                             .original = delivery.original,
+                                             .recovered = recovered,
+                                             .sacked = delivery.sacked_bytes > 0,
+                                             .may_send_new = ack.may_send_new});
+    verdict.spurious_timeout = frto == Frto::Verdict::spurious;
+    originals = originals || verdict.spurious_timeout;
+    only_new_ = frto == Frto::Verdict::probe;
+    only_new_room_ = static_cast<uint16_t>(std::min(frto_segments * flight.mss, 0xffffu));
+  }
+  // A peer that has everything twice has said so of what was sent again, not of what waits for it.
+  const bool twice = undo_.all_duplicate() && (mode_ == RecoveryMode::open || recovered);
+  if (originals || twice) {
+    verdict.spurious = true;
+    congestion.on_undo();
+    if (originals) board_.unmark_lost(pool);
+    if (mode_ != RecoveryMode::rto) rack_.note_reordering();
+    if (mode_ != RecoveryMode::open) leave(now, flight, congestion);
+    undo_.end();
+  } else if (mode_ != RecoveryMode::open && recovered && advanced) {
+    leave(now, flight, congestion);
+  }
+  if (advanced) undo_.advance(low_half(flight.una));
+}
 
-  if (mode_ == RecoveryMode::open) {
-    // RFC 6582 section 3.2 step 2: duplicate ACKs below `recover` stem from our own
-    // retransmissions.
-    const bool by_duplicates =
-        board.empty() && duplicates_ >= dup_thresh && flight.una >= recovery_point_;
-    if (by_duplicates) lost_floor_ = std::min(flight.una + flight.mss, flight.nxt);
-    if (lost_edge(flight, board) > flight.una) {
-      enter_fast(now, flight, congestion);
-      verdict.entered_recovery = true;
-      meter(flight, board, ack.delivered_bytes, congestion);
-    }
-    return verdict;
+void LossRecovery::find_losses(SentRunPool& pool, Instant now, const Flight& flight, const Ack& ack,
+                               CongestionControl& congestion, Verdict& verdict,
+                               const Prr::Begin& begin) {
+  const uint32_t lost_before = board_.lost_bytes();
+  Rack::Detected detected;
+  if (flight.sack) {
+    detected = rack_.detect(pool, board_, low_us(now), rack_window_us(flight));
+    reordering_us_ = detected.timeout_us;
+  } else {
+    count_duplicate(pool, flight, ack);
   }
+  verdict.sample.newly_lost_bytes = board_.lost_bytes() - lost_before;
+  rate_.on_lost(verdict.sample.newly_lost_bytes);
+  verdict.retransmission_lost = detected.again;
+  // RFC 5681 section 4.3: the loss of a retransmission is a second indication of congestion, if it
+  // left after the window was reduced for the first.
+  const bool second =
+      detected.again && static_cast<int32_t>(detected.again_sent_us - reduced_us_) >= 0;
+  if (mode_ == RecoveryMode::open ? board_.lost_bytes() > 0
+                                  : second && mode_ == RecoveryMode::rto) {
+    enter_fast(now, flight, begin, congestion);
+    verdict.entered_recovery = true;
+  } else if (second && mode_ == RecoveryMode::fast) {
+    congestion.on_loss_event(now, flight.bytes());
+    reduced_us_ = low_us(now);
+    recovery_point_ = low_half(flight.nxt);
+  }
+}
 
-  // What was sent after the last retransmission has arrived, and the retransmission has not.
-  if (!board.empty() && retransmitted_to_ > flight.una &&
-      board.highest() >= mark_ + uint64_t{dup_thresh} * flight.mss) {
-    verdict.retransmission_lost = true;
-    retransmitted_to_ = flight.una;
-    recovery_point_ = mark_ = flight.nxt;
-    // A second loss, later than the first: RFC 5681 section 4.3.
-    if (mode_ == RecoveryMode::fast) {
-      congestion.on_loss_event(now, static_cast<uint32_t>(flight.nxt - flight.una));
-    }
+bool LossRecovery::is_quiet(const Ack& ack) const {
+  return mode_ == RecoveryMode::open && board_.sacked_bytes() == 0 && board_.lost_bytes() == 0 &&
+         duplicates_ == 0 && !ack.duplicate && ack.twice.empty() && !probe_.outstanding() &&
+         !undo_.armed();
+}
+
+void LossRecovery::judge(SentRunPool& pool, Instant now, const Flight& flight, const Ack& ack,
+                         const Delivery& delivery, CongestionControl& congestion,
+                         Verdict& verdict) {
+  const bool advanced = flight.una > ack.una_before;
+  judge_need(pool, now, flight, ack, delivery, congestion, verdict);
+  if (probe_.on_ack(
+          {.una = low_half(flight.una), .dsack = !ack.twice.empty(), .duplicate = ack.duplicate})) {
+    congestion.on_loss_event(now, verdict.sample.prior_in_flight_bytes);
+    if (mode_ == RecoveryMode::open) congestion.on_recovery_end(now);
+    undo_.end();
+    verdict.probe_repaired = true;
   }
-  if (mode_ == RecoveryMode::fast) {
-    const uint32_t delivered = ack.duplicate && board.empty() ? flight.mss : ack.delivered_bytes;
-    meter(flight, board, delivered, congestion);
+  const Prr::Begin begin{.flight_bytes = flight.bytes(),
+                         .sacked_before = board_.sacked_bytes() - delivery.sacked_bytes,
+                         .acked_now = delivery.bytes - delivery.sacked_bytes};
+  find_losses(pool, now, flight, ack, congestion, verdict, begin);
+  if (mode_ != RecoveryMode::fast) return;
+  const bool counted = ack.duplicate && !flight.sack;
+  prr_.on_ack({.delivered_bytes = counted ? flight.mss : delivery.bytes,
+               .in_flight_bytes = pipe(flight),
+               .ssthresh_bytes = congestion.ssthresh(),
+               .mss = flight.mss,
+               .safe = advanced && verdict.sample.newly_lost_bytes == 0});
+}
+
+LossRecovery::Verdict LossRecovery::on_ack(SentRunPool& pool, Instant now, const Flight& flight,
+                                           const Ack& ack, CongestionControl& congestion) {
+  Verdict verdict;
+  Delivery delivery{.now_us = whole_us(now),
+                    .min_rtt_us = us32(flight.min_rtt),
+                    .has_echo = ack.has_echo,
+                    .echo_ms = ack.echo_ms,
+                    .fack = rack_.fack(),
+                    .point = recovery_point_};
+  RateSample& sample = verdict.sample;
+  const bool fast = mode_ == RecoveryMode::fast;
+  sample.prior_in_flight_bytes =
+      pipe({.una = ack.una_before, .nxt = flight.nxt, .mss = flight.mss});
+  board_.acknowledge(pool, low_half(flight.una), delivery);
+  for (const StreamRange& block : ack.sacked) {
+    board_.sack(pool, {low_half(block.begin), low_half(block.end)}, delivery);
   }
+  if (delivery.bytes > 0) {
+    const bool seen = rack_.reordering_seen();
+    rack_.on_delivered(delivery);
+    verdict.reordering = !seen && rack_.reordering_seen();
+    rate_.on_delivered(low_us(now), delivery.bytes);
+  }
+  reordering_us_ = 0;
+  if (!is_quiet(ack)) judge(pool, now, flight, ack, delivery, congestion, verdict);
+  verdict.refused = delivery.refused;
+  verdict.steps = delivery.steps;
+
+  sample.newly_acked_bytes = delivery.bytes;
+  sample.in_flight_bytes = pipe(flight);
+  sample.in_recovery = fast || mode_ == RecoveryMode::fast;
+  if (delivery.any && !delivery.newest_retransmitted) {
+    sample.rtt = Duration::from_us(std::max(low_us(now) - delivery.newest.us, 1u));
+  }
+  rate_.sample(low_us(now), delivery.any ? &delivery.stamp : nullptr, delivery.min_rtt_us, sample);
   return verdict;
 }
 

@@ -1,129 +1,166 @@
-// LossRecovery: what is lost, how much is in flight, and what to retransmit next.
+// LossRecovery: what was sent, what is lost, and what to send again.
 //
-// Read first: RFC 6675 (SACK), RFC 6582 (NewReno, for peers without SACK), RFC 6937 (what may be
-// sent in recovery), RFC 8985 section 7 (tail loss probe), RFC 3522 (undoing what was spurious).
+// Read first: RFC 8985 (RACK-TLP). One algorithm a file; here they meet, in the order in which an
+// ACK passes through them:
 //
-// Two thresholds and the scoreboard tell all about the bytes of a flight that were not SACKed:
+//   scoreboard.h  what was sent, and its fate          RFC 2018
+//   delivery.h    what this ACK delivered
+//   undo.h        was the recovery needless?           RFC 3522, 3708
+//   frto.h        was the timeout needless?            RFC 5682
+//   tail_probe.h  did the probe repair something?      RFC 8985 section 7
+//   rack.h        what is lost                         RFC 8985 section 6
+//   prr.h         how much may leave in recovery       RFC 9937
+//   rate_sample.h how fast things were delivered       draft-ietf-ccwg-bbr section 4.1
 //
-//   SND.UNA ........... retransmitted_to ............ lost edge ............ SND.NXT
-//   | lost, sent again  | lost, not sent again yet    | in flight           |
-//
-// so the number of bytes in the network (RFC 6675's pipe) needs no note per segment. Pure; a value
-// inside a Sender. A peer without SACK has an empty scoreboard; its duplicate ACKs are counted.
+// Peers without SACK: duplicate ACKs are counted and the first segment is taken for lost (RFC 5681,
+// RFC 6582). Pure; a value inside a Sender. Runs come from the pool that is passed in.
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "base/time.h"
 #include "tcp/congestion_control.h"
+#include "tcp/frto.h"
+#include "tcp/prr.h"
+#include "tcp/rack.h"
+#include "tcp/rate_sample.h"
 #include "tcp/scoreboard.h"
+#include "tcp/sent_runs.h"
 #include "tcp/seq_number.h"
 #include "tcp/state.h"
+#include "tcp/tail_probe.h"
+#include "tcp/undo.h"
 
 namespace sluice::tcp {
 
-/// A connection's unacknowledged bytes.
+/// A connection's unacknowledged bytes, and what is known of its path.
 struct Flight {
   StreamOffset una;
   StreamOffset nxt;
   uint16_t mss = 0;
+  bool sack = false;  // the peer reports what it has
+  Duration srtt{};    // 0: not known
+  Duration min_rtt{};
+
+  [[nodiscard]] uint32_t bytes() const { return static_cast<uint32_t>(nxt - una); }
 };
 
 class LossRecovery {
  public:
-  void reset(StreamOffset snd_una);
+  /// `path_memory`: of the sender before this one of the same connection; 0: there was none.
+  void reset(StreamOffset snd_nxt, uint8_t path_memory);
+  /// Gives all runs back. reset() before the next use.
+  void release(SentRunPool& pool) { board_.release(pool); }
+  [[nodiscard]] uint8_t path_memory() const { return rack_.memory(); }
 
-  /// An ACK that is not old; the scoreboard and Flight are as they are after it.
+  // Output.
+
+  /// Bytes left; `flight` is as it is afterwards. `clock_ms`: the timestamp in the segment, the
+  /// flow's offset taken off. Returns: false when the record of it is less exact than it could be.
+  struct Sent {
+    StreamRange range;
+    bool again = false;
+    bool probe = false;  // a tail loss probe
+    uint32_t clock_ms = 0;
+  };
+  bool on_sent(SentRunPool& pool, Instant now, const Flight& flight, const Sent& sent);
+  /// There is room in the window and nothing to fill it with.
+  void on_app_limited(const Flight& flight) { rate_.on_app_limited(pipe(flight)); }
+  /// What to retransmit next; empty: nothing.
+  [[nodiscard]] StreamRange next_retransmission(const SentRunPool& pool, const Flight& flight);
+  /// Bytes that may be sent now for all that congestion control says.
+  [[nodiscard]] uint32_t room(const Flight& flight, const CongestionControl& congestion) const;
+
+  // Input.
+
+  /// An ACK that is not old. `flight` is as it is after it.
   struct Ack {
+    static constexpr size_t blocks_max = 4;
     StreamOffset una_before;
-    uint32_t delivered_bytes = 0;  // newly acknowledged or SACKed
-    bool duplicate = false;        // RFC 5681 section 2; counts without SACK only
-    bool dsack = false;            // something arrived twice (RFC 2883)
+    std::span<const StreamRange> sacked{};  // above flight.una, up to flight.nxt
+    StreamRange twice{};                    // RFC 2883; empty: nothing
+    bool duplicate = false;                 // RFC 5681 section 2; counts without SACK only
+    bool may_send_new = false;              // there is data never sent, and a window for it
     bool has_echo = false;
-    uint32_t echo = 0;  // TSecr
+    uint32_t echo_ms = 0;  // TSecr, the flow's offset taken off
   };
   /// What an ACK led to; more than one may be true.
   struct Verdict {
     bool entered_recovery = false;
     bool spurious = false;             // the retransmission was not needed; cwnd is as before
+    bool spurious_timeout = false;     // so said F-RTO
     bool retransmission_lost = false;  // sent again and lost again
     bool probe_repaired = false;       // a tail loss probe repaired a loss
+    bool reordering = false;           // seen for the first time
+    uint32_t refused = 0;              // reports used in part only, for want of runs
+    uint32_t steps = 0;                // runs looked at
+    RateSample sample;
   };
-  /// Requires: the caller has told, or will tell, growth to `congestion` itself (on_ack), unless
-  /// mode() is fast.
-  Verdict on_ack(Instant now, const Flight& flight, const Ack& ack, const Scoreboard& board,
+  Verdict on_ack(SentRunPool& pool, Instant now, const Flight& flight, const Ack& ack,
                  CongestionControl& congestion);
 
-  /// The retransmission timer expired: all that was not SACKed is lost.
+  /// The retransmission timer expired.
   struct Timeout {
     bool first = true;  // the segment had not timed out before
   };
-  void on_rto(Instant now, const Flight& flight, Timeout timeout, CongestionControl& congestion);
-  /// Time enough has passed for what is above some SACKed bytes to have arrived: what is below them
-  /// is lost. Requires: mode() is open, the board is not empty.
-  void on_reordering_timeout(Instant now, const Flight& flight, const Scoreboard& board,
+  void on_rto(SentRunPool& pool, Instant now, const Flight& flight, Timeout timeout,
+              CongestionControl& congestion);
+  /// The reordering timer expired. Returns: recovery began.
+  bool on_reordering_timeout(SentRunPool& pool, Instant now, const Flight& flight,
                              CongestionControl& congestion);
   /// The path's MTU became smaller: what is in flight was dropped for that and not for congestion.
-  void on_mtu_reduced(const Flight& flight);
+  void on_mtu_reduced(SentRunPool& pool, const Flight& flight);
 
   [[nodiscard]] RecoveryMode mode() const { return mode_; }
-  /// Bytes in the network. Source: RFC 6675 section 4, SetPipe ().
-  [[nodiscard]] uint32_t pipe(const Flight& flight, const Scoreboard& board) const;
-  /// Bytes that may be sent now for all that congestion control says.
-  [[nodiscard]] uint32_t room(const Flight& flight, const Scoreboard& board,
-                              const CongestionControl& congestion) const;
-  /// What to retransmit next; empty: nothing. `rule_3`: nothing new can be sent, so that bytes
-  /// below some SACKed ones are worth a try though not known to be lost.
-  /// Source: RFC 6675 section 4, NextSeg () rules 1 and 3.
-  struct Choice {
-    bool rule_3 = false;
-  };
-  [[nodiscard]] StreamRange next_retransmission(const Flight& flight, const Scoreboard& board,
-                                                Choice choice) const;
-  /// `clock`: the timestamp that the segment carries.
-  void on_retransmitted(const Flight& flight, const StreamRange& range, uint32_t clock);
-  /// New data or retransmissions, in bytes.
-  void on_sent(uint32_t bytes);
+  /// Bytes in the network.
+  [[nodiscard]] uint32_t pipe(const Flight& flight) const;
+  /// Until more is overdue, from the last ACK or timeout on; 0: nothing is waited for.
+  [[nodiscard]] Duration reordering_timeout() const { return Duration::from_us(reordering_us_); }
+  /// RFC 8985 section 7.2: nothing known to be missing, and no probe out.
+  [[nodiscard]] bool may_probe() const {
+    return mode_ == RecoveryMode::open && board_.sacked_bytes() == 0 && !probe_.outstanding();
+  }
 
-  // Tail loss probe: one at a time.
-  [[nodiscard]] bool probe_outstanding() const { return probe_outstanding_; }
-  /// `range` ends at SND.NXT.
-  struct Probe {
-    StreamRange range;
-    bool retransmitted = false;
-  };
-  void on_probe_sent(const Probe& probe);
+  // What ss shows.
+  [[nodiscard]] const Scoreboard& board() const { return board_; }
+  [[nodiscard]] const Rack& rack() const { return rack_; }
+  [[nodiscard]] const DeliveryRate& rate() const { return rate_; }
+  [[nodiscard]] Duration reordering_window(const Flight& flight) const {
+    return Duration::from_us(rack_window_us(flight));
+  }
+  [[nodiscard]] uint32_t duplicates_reported() const { return dsacks_; }
 
  private:
-  [[nodiscard]] StreamOffset lost_edge(const Flight& flight, const Scoreboard& board) const;
-  void enter_fast(Instant now, const Flight& flight, CongestionControl& congestion);
+  [[nodiscard]] uint32_t rack_window_us(const Flight& flight) const;
+  [[nodiscard]] bool is_quiet(const Ack& ack) const;
+  void judge(SentRunPool& pool, Instant now, const Flight& flight, const Ack& ack,
+             const Delivery& delivery, CongestionControl& congestion, Verdict& verdict);
+  void judge_need(SentRunPool& pool, Instant now, const Flight& flight, const Ack& ack,
+                  const Delivery& delivery, CongestionControl& congestion, Verdict& verdict);
+  void find_losses(SentRunPool& pool, Instant now, const Flight& flight, const Ack& ack,
+                   CongestionControl& congestion, Verdict& verdict, const Prr::Begin& begin);
+  void count_duplicate(SentRunPool& pool, const Flight& flight, const Ack& ack);
+  void enter_fast(Instant now, const Flight& flight, const Prr::Begin& begin,
+                  CongestionControl& congestion);
   void leave(Instant now, const Flight& flight, CongestionControl& congestion);
-  [[nodiscard]] bool undo_if_spurious(const Ack& ack, CongestionControl& congestion);
-  void meter(const Flight& flight, const Scoreboard& board, uint32_t delivered,
-             const CongestionControl& congestion);
-  void judge_probe(Instant now, const Flight& flight, const Ack& ack, const Scoreboard& board,
-                   CongestionControl& congestion, Verdict& verdict);
-  void count_duplicate(const Flight& flight, const Ack& ack);
 
+  Scoreboard board_;
+  DeliveryRate rate_;
+  Rack rack_;
+  Prr prr_;
+  Undo undo_;
+  Frto frto_;
+  TailProbe probe_;
   RecoveryMode mode_ = RecoveryMode::open;
   uint8_t duplicates_ = 0;  // without SACK: segments that have left the network
-  bool undo_valid_ = false;
-  bool clock_valid_ = false;  // undo_clock_ is set
-  bool probe_outstanding_ = false;
-  bool probe_retransmitted_ = false;
-  uint32_t undo_clock_ = 0;  // timestamp of the first retransmission
-
-  StreamOffset recovery_point_;    // RFC 6675 section 5: RecoveryPoint
-  StreamOffset retransmitted_to_;  // RFC 6675 section 2: HighRxt, as the offset behind it
-  StreamOffset lost_floor_;        // lost below this, whatever the scoreboard says
-  StreamOffset mark_;              // SND.NXT when something was last retransmitted
-  StreamRange probe_;
-
-  // RFC 6937 section 3.
-  uint32_t recover_fs_ = 0;
-  uint32_t prr_delivered_ = 0;
-  uint32_t prr_out_ = 0;
-  uint32_t allowance_ = 0;
+  bool first_due_ = false;  // after a timeout one segment leaves, whatever the window says
+  bool only_new_ = false;   // F-RTO waits for what the peer says of new data
+  uint16_t only_new_room_ = 0;
+  uint16_t dsacks_ = 0;
+  SeqNumber recovery_point_;  // RFC 6675 section 5: RecoveryPoint
+  uint32_t reduced_us_ = 0;   // when the window was last reduced
+  uint32_t reordering_us_ = 0;
 };
 
 }  // namespace sluice::tcp

@@ -12,8 +12,8 @@ SentStamp DeliveryRate::on_sent(uint32_t now_us, uint32_t in_flight_bytes, uint3
           .delivered = static_cast<uint32_t>(delivered_),
           .delivered_us = delivered_us_,
           .lost = static_cast<uint32_t>(lost_),
-          .tx_in_flight = in_flight_bytes + bytes,
-          .app_limited = app_limited_};
+          .tx_in_flight = (in_flight_bytes + bytes) & 0x7fff'ffff,
+          .app_limited = app_limited_ ? 1u : 0u};
 }
 
 void DeliveryRate::on_app_limited(uint32_t in_flight_bytes) {
@@ -40,7 +40,7 @@ void DeliveryRate::sample(uint32_t now_us, const SentStamp* newest, uint32_t min
   out.prior_delivered = delivered_ - out.delivered_bytes;
   out.lost_bytes = static_cast<uint32_t>(lost_) - newest->lost;
   out.tx_in_flight_bytes = newest->tx_in_flight;
-  out.app_limited = newest->app_limited;
+  out.app_limited = newest->app_limited != 0;
   const uint32_t send_us = newest->sent_us - newest->first_sent_us;
   const uint32_t ack_us = now_us - newest->delivered_us;
   const uint32_t interval_us = std::max(send_us, ack_us);

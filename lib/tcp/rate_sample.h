@@ -30,19 +30,20 @@ struct RateSample {
   uint32_t in_flight_bytes = 0;        // pipe after it
   bool app_limited = false;            // the run was sent while app-limited
   bool cwnd_limited = false;           // the window was in use (RFC 7661: growth is allowed)
-  bool in_recovery = false;
+  bool in_recovery = false;            // fast recovery, before or after this ACK
 };
 
 /// What is noted of a run of bytes when it leaves. Low halves of the counters of DeliveryRate.
 struct SentStamp {
   uint32_t sent_us = 0;
-  uint32_t first_sent_us = 0;  // C.first_sent_time then
-  uint32_t delivered = 0;      // C.delivered then
-  uint32_t delivered_us = 0;   // C.delivered_time then
-  uint32_t lost = 0;           // C.lost then
-  uint32_t tx_in_flight = 0;   // pipe, this run included
-  bool app_limited = false;
+  uint32_t first_sent_us = 0;      // C.first_sent_time then
+  uint32_t delivered = 0;          // C.delivered then
+  uint32_t delivered_us = 0;       // C.delivered_time then
+  uint32_t lost = 0;               // C.lost then
+  uint32_t tx_in_flight : 31 = 0;  // pipe, this run included
+  uint32_t app_limited : 1 = 0;
 };
+static_assert(sizeof(SentStamp) == 24);
 
 class DeliveryRate {
  public:

@@ -54,8 +54,7 @@ Stack::Stack(const Config& config, content::Catalog& catalog, content::ChunkPins
       spans_(span_sizes(config)),
       sender_pool_(config.send_queues),
       senders_reserved_(config.send_queues / sender_reserve_share),
-      scoreboards_(config.scoreboards),
-      scoreboard_pool_(config.scoreboards),
+      sent_runs_({.senders = config.send_queues, .shared = config.sent_runs}),
       buffers_(config.receive_buffers),
       buffered_(config.receive_buffers),
       stalled_(config.send_queues),
@@ -75,7 +74,7 @@ uint64_t Stack::memory_bytes(const Config& config) {
          ConnectionTable::capacity_for(config.max_connections) * 8 +
          config.send_queues * (uint64_t{sizeof(Sender)} + sizeof(uint32_t)) +
          SpanPool::memory_bytes(span_sizes(config)) +
-         config.scoreboards * (uint64_t{sizeof(Scoreboard)} + sizeof(uint32_t)) +
+         (uint64_t{config.send_queues} + config.sent_runs) * sizeof(SentRun) +
          ReceiveBuffers::memory_bytes(config.receive_buffers) +
          SourceLimits::memory_bytes(config.source_limits, config.max_connections) +
          AgeList::memory_bytes(config.receive_buffers) + AgeList::memory_bytes(config.send_queues) +
@@ -108,10 +107,6 @@ uint16_t Stack::link_mss(const Flow& flow) const {
   return config_.mss_max > 0 ? std::min(mss, config_.mss_max) : mss;
 }
 
-const Scoreboard& Stack::board(const Sender& sender) const {
-  return sender.scoreboard == none ? no_scoreboard_ : scoreboards_[sender.scoreboard];
-}
-
 // Ends.
 
 void Stack::release_span(const Span& span) {
@@ -122,19 +117,14 @@ void Stack::release_span(const Span& span) {
   }
 }
 
-void Stack::release_scoreboard(Sender& sender) {
-  if (sender.scoreboard == none) return;
-  scoreboard_pool_.give_back(sender.scoreboard);
-  sender.scoreboard = none;
-}
-
 void Stack::release_sender(Connection& c) {
   if (c.sender == none) return;
   Sender& sender = senders_[c.sender];
   for (Span span; sender.queue.pop(spans_, span);) release_span(span);
   sender.queue.drop_lease(catalog_);
   c.congestion = sender.congestion.memory();
-  release_scoreboard(sender);
+  sender.recovery.release(sent_runs_);
+  c.path_memory = sender.recovery.path_memory() & 31;
   if (c.blocked) catalog_.cancel_wait(c.sender);
   stalled_.remove(c.sender);
   sender_pool_.give_back(c.sender);
@@ -217,7 +207,7 @@ void Stack::end(uint32_t index, CloseReason reason) {
   const bool known = c.state != State::syn_received;
   release_parts(index);
   c.state = State::closed;
-  c.close_reason = static_cast<uint8_t>(reason);
+  c.close_reason = static_cast<uint8_t>(reason) & 7;
   if (!known) {
     connection_pool_.give_back(index);
     return;
@@ -374,7 +364,7 @@ Usage Stack::usage() const {
           .time_wait = time_wait_.size(),
           .send_queues = sender_pool_.in_use(),
           .receive_buffers = buffers_.in_use(),
-          .scoreboards = scoreboard_pool_.in_use(),
+          .sent_runs = sent_runs_.in_use(),
           .fast_open = fast_open_.pending(),
           .stalled = stalled_.size()};
 }
@@ -386,7 +376,28 @@ void Stack::publish_usage() const {
   counters_.set(Counter::tcp_time_wait, now.time_wait);
   counters_.set(Counter::tcp_send_queues_in_use, now.send_queues);
   counters_.set(Counter::tcp_receive_buffers_in_use, now.receive_buffers);
-  counters_.set(Counter::tcp_scoreboards_in_use, now.scoreboards);
+  counters_.set(Counter::tcp_sent_runs_in_use, now.sent_runs);
+}
+
+void Stack::inform_of_sending(const Connection& c, Info& out) const {
+  const Sender& sender = senders_[c.sender];
+  const LossRecovery& recovery = sender.recovery;
+  out.recovery = recovery.mode();
+  out.pipe_bytes = recovery.pipe(flight(c));
+  out.sacked_bytes = recovery.board().sacked_bytes();
+  out.lost_bytes = recovery.board().lost_bytes();
+  out.sent_runs = recovery.board().count();
+  out.again = sender.again;
+  out.duplicates_reported = recovery.duplicates_reported();
+  out.delivered_bytes = recovery.rate().delivered();
+  out.bytes_lost = recovery.rate().lost();
+  out.delivery_rate = recovery.rate().bytes_per_second();
+  out.delivery_rate_app_limited = recovery.rate().rate_app_limited();
+  out.reordering_seen = recovery.rack().reordering_seen();
+  out.reordering_window = recovery.reordering_window(flight(c));
+  out.application_limited = sender.limited.total(now_us(), LimitedBy::application);
+  out.window_limited = sender.limited.total(now_us(), LimitedBy::window);
+  out.congestion_limited = sender.limited.total(now_us(), LimitedBy::congestion);
 }
 
 Info Stack::info(ConnectionIndex connection) const {
@@ -420,8 +431,7 @@ Info Stack::info(ConnectionIndex connection) const {
   out.cwnd_bytes = congestion.cwnd();
   out.ssthresh_bytes = congestion.ssthresh();
   if (c.sender != none) {
-    out.recovery = senders_[c.sender].recovery.mode();
-    out.sacked_bytes = board(senders_[c.sender]).sacked_bytes();
+    inform_of_sending(c, out);
   }
   out.srtt = c.rtt.srtt();
   out.rttvar = c.rtt.rttvar();

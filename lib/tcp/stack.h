@@ -40,11 +40,12 @@
 #include "tcp/fast_open.h"
 #include "tcp/flow.h"
 #include "tcp/half_open_list.h"
+#include "tcp/info.h"
 #include "tcp/isn.h"
 #include "tcp/receive_buffer.h"
-#include "tcp/scoreboard.h"
 #include "tcp/segment.h"
 #include "tcp/sender.h"
+#include "tcp/sent_runs.h"
 #include "tcp/source_limits.h"
 #include "tcp/state.h"
 #include "tcp/syn_cookie.h"
@@ -114,36 +115,6 @@ struct Event {
   bool all_acknowledged = false;           // with `acknowledged`: nothing is queued any more
 };
 
-/// What `ss -ti` shows of a connection.
-struct Info {
-  Flow flow;
-  State state = State::closed;
-  RecoveryMode recovery = RecoveryMode::open;
-  CongestionAlgorithm congestion = CongestionAlgorithm::cubic;
-  bool timestamps = false;
-  bool sack = false;
-  bool blocked = false;
-  bool parked = false;
-  uint8_t peer_window_scale = 0;
-  uint16_t mss = 0;  // payload bytes per segment sent
-  uint32_t cwnd_bytes = 0;
-  uint32_t ssthresh_bytes = 0;
-  uint32_t in_flight_bytes = 0;  // sent, not cumulatively acknowledged
-  uint32_t sacked_bytes = 0;
-  uint32_t peer_window_bytes = 0;
-  uint32_t window_bytes = 0;     // as we advertise it
-  uint32_t retransmissions = 0;  // segments (trains count once); saturates at 65,535
-  uint32_t retransmission_back_off = 0;
-  uint64_t bytes_acknowledged = 0;
-  uint64_t bytes_received = 0;
-  uint64_t bytes_queued = 0;  // unacknowledged, sent or not
-  uint32_t bytes_unread = 0;
-  Duration srtt;
-  Duration rttvar;
-  Duration min_rtt;
-  Duration rto;
-};
-
 /// Entries taken of each table and pool, for the stats.
 struct Usage {
   uint32_t connections = 0;  // half-open ones included
@@ -151,7 +122,7 @@ struct Usage {
   uint32_t time_wait = 0;
   uint32_t send_queues = 0;
   uint32_t receive_buffers = 0;
-  uint32_t scoreboards = 0;
+  uint32_t sent_runs = 0;
   uint32_t fast_open = 0;  // connections that rest on a Fast Open cookie alone
   uint32_t stalled = 0;    // connections whose peer keeps its window closed
 };
@@ -306,7 +277,6 @@ class Stack {
   void release_parts(uint32_t index);
   void release_sender(Connection& c);
   void release_span(const Span& span);
-  void release_scoreboard(Sender& sender);
   [[nodiscard]] bool take_buffer(uint32_t index, StreamOffset next);
   void release_buffer(Connection& c);
   void reclaim_buffer();
@@ -314,16 +284,24 @@ class Stack {
   [[nodiscard]] bool take_sender(Connection& c);
   void want_sender(Connection& c);
   [[nodiscard]] bool queue_span(uint32_t index, const Span& span);
+  void inform_of_sending(const Connection& c, Info& out) const;
   void offer_sender();
   void add_event(uint32_t index, EventKind kind);
   void line_add(Line& line, uint32_t index);
   void line_remove(Line& line, uint32_t index);
   void refresh(uint32_t index);
-  [[nodiscard]] const Scoreboard& board(const Sender& sender) const;
   [[nodiscard]] static Flight flight(const Connection& c) {
-    return {c.snd_una, c.snd_nxt(), c.mss};
+    return {.una = c.snd_una,
+            .nxt = c.snd_nxt(),
+            .mss = c.mss,
+            .sack = c.sack_permitted,
+            .srtt = c.rtt.srtt(),
+            .min_rtt = c.rtt.min_rtt()};
   }
   [[nodiscard]] uint32_t now_ms() const { return timestamp_clock_ms(now_); }
+  [[nodiscard]] uint32_t now_us() const {
+    return static_cast<uint32_t>(static_cast<uint64_t>(now_.ns()) / 1000);
+  }
   [[nodiscard]] uint16_t link_mss(const Flow& flow) const;
 
   // stack_input.cc: RFC 9293 section 3.10.7.
@@ -373,24 +351,23 @@ class Stack {
   [[nodiscard]] bool update_window(Connection& c, const Segment& segment);
   void handle_sender_ack(uint32_t index, const Segment& segment, uint32_t acked,
                          bool window_changed);
-  struct SackNews {
-    bool dsack = false;
-    bool any = false;  // something not known before
-  };
-  [[nodiscard]] SackNews read_sack(const Connection& c, Sender& sender, StreamOffset una);
-  [[nodiscard]] Duration sample_rtt(Connection& c, const Segment& segment);
+  void read_sack(const Connection& c, StreamOffset una, LossRecovery::Ack& ack);
+  void count_verdict(const LossRecovery::Verdict& verdict);
+  void sample_rtt(Connection& c, const Segment& segment, Duration measured, bool advanced);
+  void rearm_send_timer(Connection& c, bool restart);
   void release_acknowledged(uint32_t index);
 
   // stack_output.cc
   [[nodiscard]] Plan plan(Connection& c);
   [[nodiscard]] Plan plan_fresh(Connection& c, Sender& sender);
-  [[nodiscard]] Plan plan_again(const Connection& c, const Sender& sender,
-                                LossRecovery::Choice how);
+  [[nodiscard]] Plan plan_again(const Connection& c, Sender& sender);
   [[nodiscard]] Plan plan_probe(const Connection& c, const Sender& sender);
   [[nodiscard]] bool has_output(Connection& c);
   [[nodiscard]] Poll poll_data(uint32_t index, const Plan& planned, SegmentOut& out);
   void restart_if_idle(Connection& c);
   [[nodiscard]] Poll describe(Connection& c, const Plan& planned, uint32_t bytes, SegmentOut& out);
+  void note_limit(const Connection& c, Sender& sender, LimitedBy by);
+  void count_again(Sender& sender, bool probe);
   void note_sent(Connection& c, const Plan& planned, const StreamRange& sent);
   void emit_ack(uint32_t index, SegmentOut& out);
   void emit_syn_ack(Connection& c, SegmentOut& out);
@@ -418,6 +395,7 @@ class Stack {
   void handle_retransmission_timer(uint32_t index);
   void handle_syn_ack_timer(uint32_t index);
   void handle_tail_timer(uint32_t index);
+  void handle_reordering_timer(uint32_t index);
   void handle_persist_timer(uint32_t index);
   void handle_keep_alive(uint32_t index);
   [[nodiscard]] Instant keep_alive_deadline(const Connection& c) const;
@@ -446,9 +424,7 @@ class Stack {
   uint32_t senders_reserved_;          // for refusals
   uint32_t sender_wanted_ = 0;         // connections that were refused one
   uint32_t sender_wanted_cursor_ = 0;  // where the search for the next of them begins
-  FixedArray<Scoreboard> scoreboards_;
-  IndexPool scoreboard_pool_;
-  const Scoreboard no_scoreboard_;
+  SentRunPool sent_runs_;
   ReceiveBuffers buffers_;
   AgeList buffered_;  // by receive buffer: its connection
   bool buffer_shortage_ = false;
@@ -462,8 +438,10 @@ class Stack {
   std::array<Duplicate, 16> duplicates_;  // by connection modulo 16: a hint that may be lost
   BoundedQueue<Reply> replies_;
   ChallengeLimit challenges_;
-  inet::RateLimit resets_;    // of those that strangers ask for
-  wire::TcpOptions options_;  // scratch: of the segment being handled
+  inet::RateLimit resets_;  // of those that strangers ask for
+  // Scratch, of the segment being handled.
+  wire::TcpOptions options_;
+  FixedVector<StreamRange, LossRecovery::Ack::blocks_max> sacked_;
 };
 
 }  // namespace sluice::tcp

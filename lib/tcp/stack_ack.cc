@@ -93,70 +93,61 @@ void Stack::handle_sender_ack(uint32_t index, const Segment& segment, uint32_t a
   Connection& c = connections_[index];
   Sender& sender = senders_[c.sender];
   sender.window_max = std::max(sender.window_max, c.snd_wnd);
-  const StreamOffset una_before = c.snd_una;
-  const uint32_t sacked_before = board(sender).sacked_bytes();
-
-  SackNews sack;
-  if (c.sack_permitted && !options_.sack.empty()) sack = read_sack(c, sender, una_before + acked);
-  if (acked == 0 && !sack.any && !sack.dsack && !window_changed && segment.length() > 0) return;
+  LossRecovery& recovery = sender.recovery;
+  LossRecovery::Ack ack{
+      .una_before = c.snd_una, .has_echo = c.timestamps, .echo_ms = segment.ts_echo - c.ts_offset};
+  if (c.sack_permitted && !options_.sack.empty()) read_sack(c, c.snd_una + acked, ack);
+  const bool reports = !ack.sacked.empty() || !ack.twice.empty();
+  if (acked == 0 && !reports && !window_changed && segment.length() > 0) return;
 
   c.snd_una += acked;
   c.in_flight -= acked;
-  if (sender.scoreboard != none) scoreboards_[sender.scoreboard].advance(c.snd_una);
-  const Scoreboard& scoreboard = board(sender);
-  const uint32_t delivered = acked + scoreboard.sacked_bytes() - sacked_before;
-
-  Duration rtt;
   if (acked > 0) {
-    rtt = sample_rtt(c, segment);
     sender.progress_at = now_;
     c.probes = 0;
   }
-  LossRecovery& recovery = sender.recovery;
-  const RecoveryMode mode_before = recovery.mode();
-  // RFC 5681 section 2: no payload, no new window, something outstanding. A peer that reports SACK
-  // blocks for which there is no scoreboard is like one without SACK.
-  const bool by_count =
-      !c.sack_permitted || (sender.scoreboard == none && !options_.sack.empty() && !sack.dsack);
-  const bool duplicate =
-      by_count && acked == 0 && c.in_flight > 0 && segment.length() == 0 && !window_changed;
-  const LossRecovery::Verdict verdict = recovery.on_ack(now_, flight(c),
-                                                        {.una_before = una_before,
-                                                         .delivered_bytes = delivered,
-                                                         .duplicate = duplicate,
-                                                         .dsack = sack.dsack,
-                                                         .has_echo = c.timestamps,
-                                                         .echo = segment.ts_echo},
-                                                        scoreboard, sender.congestion);
-  if (verdict.entered_recovery) counters_.add(Counter::tcp_fast_recoveries);
-  if (verdict.spurious) counters_.add(Counter::tcp_spurious_recoveries);
-  if (verdict.retransmission_lost) counters_.add(Counter::tcp_lost_retransmissions);
-  if (verdict.probe_repaired) counters_.add(Counter::tcp_tail_probes_useful);
-
-  // SACKed bytes count when they are acknowledged: RFC 3042 section 2, duplicate ACKs do not change
-  // cwnd.
-  if (acked > 0) {
-    const bool limited = recovery.mode() != RecoveryMode::open || c.snd_una <= sender.limited_to;
-    sender.congestion.on_ack(now_,
-                             {.newly_acked_bytes = acked,
-                              .rtt = rtt,
-                              .cwnd_limited = limited,
-                              .in_recovery = mode_before == RecoveryMode::fast},
+  // RFC 5681 section 2: no payload, no new window, something outstanding.
+  ack.duplicate =
+      acked == 0 && c.in_flight > 0 && segment.length() == 0 && !window_changed && !reports;
+  if (recovery.mode() == RecoveryMode::rto) {
+    ack.may_send_new = c.snd_nxt() < sender.queue.end() && c.in_flight < c.snd_wnd;
+  }
+  LossRecovery::Verdict verdict =
+      recovery.on_ack(sent_runs_, now_, flight(c), ack, sender.congestion);
+  count_verdict(verdict);
+  sample_rtt(c, segment, verdict.sample.rtt, acked > 0);
+  RateSample& sample = verdict.sample;
+  if (sample.newly_acked_bytes > 0 || sample.newly_lost_bytes > 0) {
+    sample.cwnd_limited = recovery.mode() != RecoveryMode::open || c.snd_una <= sender.limited_to;
+    sender.congestion.on_ack(now_, sample,
                              {.snd_una = c.snd_una,
                               .snd_nxt = c.snd_nxt(),
                               .srtt = c.rtt.srtt(),
                               .min_rtt = c.rtt.min_rtt(),
-                              .mode = recovery.mode()});
+                              .mode = recovery.mode(),
+                              .may_grow = acked > 0 || recovery.rack().reordering_seen()});
   }
-  if (scoreboard.empty()) release_scoreboard(sender);
-  if (acked > 0 || verdict.entered_recovery) arm_send_timer(c);
+  rearm_send_timer(c, acked > 0 || verdict.entered_recovery);
   if (acked > 0 && c.mss < c.mss_max) judge_path(c);
   if (acked > 0) release_acknowledged(index);
 }
 
+void Stack::count_verdict(const LossRecovery::Verdict& verdict) {
+  if (verdict.sample.newly_lost_bytes > 0) {
+    counters_.add(Counter::tcp_lost_bytes, verdict.sample.newly_lost_bytes);
+  }
+  if (verdict.entered_recovery) counters_.add(Counter::tcp_fast_recoveries);
+  if (verdict.spurious) counters_.add(Counter::tcp_spurious_recoveries);
+  if (verdict.spurious_timeout) counters_.add(Counter::tcp_spurious_timeouts);
+  if (verdict.retransmission_lost) counters_.add(Counter::tcp_lost_retransmissions);
+  if (verdict.probe_repaired) counters_.add(Counter::tcp_tail_probes_useful);
+  if (verdict.reordering) counters_.add(Counter::tcp_reordering_seen);
+  if (verdict.refused > 0) counters_.add(Counter::tcp_sent_runs_exhausted, verdict.refused);
+}
+
 // RFC 2018 section 5, RFC 2883 section 5. `una` is what the same segment acknowledges.
-Stack::SackNews Stack::read_sack(const Connection& c, Sender& sender, StreamOffset una) {
-  SackNews news;
+void Stack::read_sack(const Connection& c, StreamOffset una, LossRecovery::Ack& ack) {
+  sacked_.clear();
   bool first = true;
   for (const wire::SackBlock& block : options_.sack) {
     const StreamRange range{unwrap(c.iss, SeqNumber(block.left), una),
@@ -168,53 +159,36 @@ Stack::SackNews Stack::read_sack(const Connection& c, Sender& sender, StreamOffs
       counters_.add(Counter::tcp_sack_invalid);
       continue;
     }
-    if (range.end <= una) {
-      if (is_first) {
-        news.dsack = true;
-      } else {
-        counters_.add(Counter::tcp_sack_invalid);
-      }
-      continue;
+    // RFC 2883 section 4: below the acknowledgement, or (4.2) inside of the second block.
+    const bool twice = is_first && (range.end <= una ||
+                                    (options_.sack.size() > 1 &&
+                                     SeqNumber(options_.sack[1].left) <= SeqNumber(block.left) &&
+                                     SeqNumber(block.right) <= SeqNumber(options_.sack[1].right)));
+    if (twice) {
+      ack.twice = range;
+      counters_.add(Counter::tcp_duplicates_reported);
     }
-    if (range.begin <= una) {
+    if (range.begin > una) {
+      ASSERT(sacked_.push_back(range));
+    } else if (!twice) {
       counters_.add(Counter::tcp_sack_invalid);
-      continue;
-    }
-    if (sender.scoreboard == none) {
-      sender.scoreboard = scoreboard_pool_.take();
-      if (sender.scoreboard == none) {
-        counters_.add(Counter::tcp_scoreboards_exhausted);
-        return news;
-      }
-      scoreboards_[sender.scoreboard].clear();
-    }
-    if (scoreboards_[sender.scoreboard].add(range) > 0) news.any = true;
-    // RFC 2883 section 4.2: the first block lies inside the second.
-    if (is_first && options_.sack.size() > 1 &&
-        SeqNumber(options_.sack[1].left) <= SeqNumber(block.left) &&
-        SeqNumber(block.right) <= SeqNumber(options_.sack[1].right)) {
-      news.dsack = true;
     }
   }
-  return news;
+  ack.sacked = {sacked_.begin(), sacked_.end()};
 }
 
-// Returns 0 when there is no sample.
-Duration Stack::sample_rtt(Connection& c, const Segment& segment) {
-  Sender& sender = senders_[c.sender];
-  Duration rtt;
-  const Instant sent = sender.marks.take(c.snd_una);
-  if (!sent.is_never()) {
-    rtt = std::max(now_ - sent, Duration::from_us(1));
-  } else if (!c.timestamps ||
-             !rtt_from_timestamps({.now_ms = now_ms() + c.ts_offset, .echoed_ms = segment.ts_echo},
-                                  rtt)) {
-    return {};
+// `measured` of runs that were sent once; 0: there was none. Then the timestamp may tell.
+void Stack::sample_rtt(Connection& c, const Segment& segment, Duration measured, bool advanced) {
+  if (measured <= Duration() &&
+      (!advanced || !c.timestamps ||
+       !rtt_from_timestamps({.now_ms = now_ms() + c.ts_offset, .echoed_ms = segment.ts_echo},
+                            measured))) {
+    return;
   }
   // RFC 7323 appendix G, but there are never more samples than trains.
-  const uint32_t expected = sender.congestion.cwnd() / std::max<uint32_t>(2u * c.mss, 1);
-  c.rtt.add_sample(rtt, std::clamp<uint32_t>(expected, 1, 4));
-  return rtt;
+  const uint32_t expected =
+      senders_[c.sender].congestion.cwnd() / std::max<uint32_t>(2u * c.mss, 1);
+  c.rtt.add_sample(measured, std::clamp<uint32_t>(expected, 1, 4));
 }
 
 // Lets go of what was acknowledged, and of the sender when that was all.

@@ -49,35 +49,31 @@ Stack::Plan Stack::plan(Connection& c) {
     if (!fin_queued(c.state) || c.fin_sent) return {};
     return {.kind = Plan::Kind::fresh, .range = {c.snd_nxt(), c.snd_nxt() + 1}};
   }
-  if (c.blocked) return {};
   Sender& sender = senders_[c.sender];
+  if (c.blocked) {
+    note_limit(c, sender, LimitedBy::application);
+    return {};
+  }
   const bool recovering = sender.recovery.mode() != RecoveryMode::open;
   if (recovering) {
-    if (const Plan again = plan_again(c, sender, {}); again.kind != Plan::Kind::none) return again;
+    if (const Plan again = plan_again(c, sender); again.kind != Plan::Kind::none) return again;
   }
   // What the probe was for may have been acknowledged while content was missing.
   if (c.in_flight == 0) sender.probe_due = false;
   if (sender.probe_due) return plan_probe(c, sender);
-  const Plan fresh = plan_fresh(c, sender);
-  if (fresh.kind == Plan::Kind::none && sender.recovery.mode() == RecoveryMode::fast) {
-    return plan_again(c, sender, {.rule_3 = true});
-  }
-  return fresh;
+  return plan_fresh(c, sender);
 }
 
-Stack::Plan Stack::plan_again(const Connection& c, const Sender& sender, LossRecovery::Choice how) {
-  const Scoreboard& scoreboard = board(sender);
+Stack::Plan Stack::plan_again(const Connection& c, Sender& sender) {
   const Flight now = flight(c);
-  const StreamRange hole = sender.recovery.next_retransmission(now, scoreboard, how);
-  if (hole.empty()) return {};
-  const uint64_t wanted =
-      how.rule_3 ? std::min<uint64_t>(hole.end - hole.begin, c.mss) : hole.end - hole.begin;
-  uint32_t limit =
-      std::min(sender.recovery.room(now, scoreboard, sender.congestion), config_.train_max_bytes);
+  const StreamRange lost = sender.recovery.next_retransmission(sent_runs_, now);
+  if (lost.empty()) return {};
+  const uint64_t wanted = lost.end - lost.begin;
+  uint32_t limit = std::min(sender.recovery.room(now, sender.congestion), config_.train_max_bytes);
   if (limit < wanted) limit = round_down(limit, c.mss);
   if (limit == 0) return {};
   return {.kind = Plan::Kind::again,
-          .range = {hole.begin, hole.begin + std::min<uint64_t>(wanted, limit)}};
+          .range = {lost.begin, lost.begin + std::min<uint64_t>(wanted, limit)}};
 }
 
 // RFC 8985 section 7.3: new data if there is any, else the last segment once more; whatever cwnd
@@ -100,16 +96,25 @@ Stack::Plan Stack::plan_probe(const Connection& c, const Sender& sender) {
   return {.kind = Plan::Kind::again, .probe = true, .range = {data_end - back, nxt}};
 }
 
+void Stack::note_limit(const Connection& c, Sender& sender, LimitedBy by) {
+  sender.limited.note(now_us(), by);
+  if (by != LimitedBy::application) return;
+  if (sender.recovery.pipe(flight(c)) < sender.congestion.cwnd()) {
+    sender.recovery.on_app_limited(flight(c));
+  }
+}
+
 Stack::Plan Stack::plan_fresh(Connection& c, Sender& sender) {
   const StreamOffset nxt = c.snd_nxt();
   const StreamOffset end = sender.queue.end();
   const bool fin = fin_queued(c.state) && !c.fin_sent;
   if (nxt >= end) {
+    note_limit(c, sender, LimitedBy::application);
     if (!fin) return {};
     return {.kind = Plan::Kind::fresh, .range = {nxt, nxt + 1}};
   }
   const uint64_t available = end - nxt;
-  const uint32_t room = sender.recovery.room(flight(c), board(sender), sender.congestion);
+  const uint32_t room = sender.recovery.room(flight(c), sender.congestion);
   const uint32_t window = c.snd_wnd > c.in_flight ? c.snd_wnd - c.in_flight : 0;
   const uint32_t limit = std::min({room, window, config_.train_max_bytes});
   if (const uint32_t larger = larger_segment(c, sender, available, limit); larger > 0) {
@@ -119,6 +124,7 @@ Stack::Plan Stack::plan_fresh(Connection& c, Sender& sender) {
     return {.kind = Plan::Kind::fresh, .range = {nxt, end + (fin ? 1 : 0)}};
   }
   if (limit < c.mss) {
+    note_limit(c, sender, room <= window ? LimitedBy::congestion : LimitedBy::window);
     if (room < c.mss && room <= window) return {};  // ACKs will make room
     // RFC 9293 section 3.8.6.2.1: no silly small segments, unless the window was never larger than
     // twice that, or waiting has lasted long enough.
@@ -136,7 +142,11 @@ Stack::Plan Stack::plan_fresh(Connection& c, Sender& sender) {
   const bool undisturbed =  // no duplicate ACKs, nothing SACKed, nothing lost
       sender.recovery.mode() == RecoveryMode::open &&
       room + c.in_flight <= sender.congestion.cwnd();
-  if (undisturbed && bytes < goal && c.in_flight > bytes) return {};
+  if (undisturbed && bytes < goal && c.in_flight > bytes) {
+    note_limit(c, sender, room <= window ? LimitedBy::congestion : LimitedBy::window);
+    return {};
+  }
+  note_limit(c, sender, LimitedBy::nothing);
   return {.kind = Plan::Kind::fresh, .range = {nxt, nxt + bytes}};
 }
 
@@ -275,21 +285,33 @@ void Stack::note_sent(Connection& c, const Plan& planned, const StreamRange& sen
   }
   Sender& sender = senders_[c.sender];
   sender.override_due = false;
-  if (fresh) {
-    sender.marks.add(sent.end, now_);
-  } else {
-    sender.marks.clear();
-    sender.recovery.on_retransmitted(flight(c), sent, now_ms() + c.ts_offset);
+  if (!fresh) count_again(sender, planned.probe);
+  if (!sender.recovery.on_sent(
+          sent_runs_, now_, flight(c),
+          {.range = sent, .again = !fresh, .probe = planned.probe, .clock_ms = now_ms()})) {
+    counters_.add(Counter::tcp_sent_runs_exhausted);
   }
-  sender.recovery.on_sent(length);
   if (planned.probe) {
     sender.probe_due = false;
-    sender.recovery.on_probe_sent({.range = sent, .retransmitted = !fresh});
     counters_.add(Counter::tcp_tail_probes);
   }
   // RFC 6298 section 5.1: start the timer if it is not running; RFC 8985 section 7.2: a probe is
   // counted from the last transmission.
-  if (c.send_timer != SendTimer::retransmit || planned.probe) arm_send_timer(c);
+  const bool running =
+      c.send_timer == SendTimer::retransmit || c.send_timer == SendTimer::reordering;
+  if (!running || planned.probe) arm_send_timer(c);
+}
+
+void Stack::count_again(Sender& sender, bool probe) {
+  if (probe) {
+    ++sender.again.probes;
+  } else if (sender.recovery.mode() == RecoveryMode::fast) {
+    ++sender.again.after_loss;
+    counters_.add(Counter::tcp_retransmitted_after_loss);
+  } else {
+    ++sender.again.after_timeout;
+    counters_.add(Counter::tcp_retransmitted_after_timeout);
+  }
 }
 
 uint32_t Stack::window_max(const Connection& c) const {

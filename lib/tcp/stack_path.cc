@@ -46,8 +46,7 @@ void Stack::handle_path_mtu(Instant now, const inet::PathMtu& in) {
       c.mss_high = mss;
       sender.path.probe_mss = 0;
       sender.path.again_ms = now_ms() + static_cast<uint32_t>(PathSearch::raise_after.ms());
-      sender.recovery.on_mtu_reduced(flight(c));
-      sender.marks.clear();
+      sender.recovery.on_mtu_reduced(sent_runs_, flight(c));
       set_send_timer(c, SendTimer::retransmit, c.rtt.rto());
       refresh(index);
     }

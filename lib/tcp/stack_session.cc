@@ -78,10 +78,10 @@ bool Stack::take_sender(Connection& c) {
   Sender& sender = senders_[index];
   sender.queue.reset(c.snd_nxt());
   sender.congestion = CongestionControl(c.congestion, c.mss);
-  sender.recovery.reset(c.snd_nxt());
-  sender.marks.clear();
+  sender.recovery.reset(c.snd_nxt(), c.path_memory);
+  sender.limited.reset(now_us());
+  sender.again = {};
   sender.connection = static_cast<uint32_t>(&c - connections_.begin());
-  sender.scoreboard = none;
   sender.window_max = c.snd_wnd;
   sender.limited_to = c.snd_nxt();
   sender.progress_at = now_;

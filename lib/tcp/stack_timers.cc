@@ -11,10 +11,6 @@ namespace flag = wire::tcp_flag;
 
 namespace {
 
-// RFC 8985 section 7.2: the peer may delay the ACK of a single segment this long (WCDelAckT).
-constexpr Duration delayed_ack_worst = Duration::from_ms(200);
-// Below this a peer's scheduling looks like a loss. As Linux, two ticks of its clock.
-constexpr Duration tail_probe_min = Duration::from_ms(10);
 // RFC 9293 section 3.8.6.1: probes back off like retransmissions.
 constexpr uint32_t persist_doublings_max = 8;
 // Probes of a closed window in one user timeout, at least.
@@ -46,17 +42,29 @@ void Stack::arm_send_timer(Connection& c) {
   const Duration rto = c.rtt.rto();
   if (c.sender != none) {
     const LossRecovery& recovery = senders_[c.sender].recovery;
-    if (recovery.mode() == RecoveryMode::open && c.sack_permitted && c.rtt.has_sample() &&
-        !recovery.probe_outstanding()) {
-      Duration probe = std::max(2 * c.rtt.srtt(), tail_probe_min);
-      if (c.in_flight <= c.mss) probe += delayed_ack_worst;
-      if (probe < rto) {
-        set_send_timer(c, SendTimer::tail_probe, probe);
-        return;
-      }
+    const Duration overdue = recovery.reordering_timeout();
+    if (overdue > Duration() && overdue < rto) {
+      set_send_timer(c, SendTimer::reordering, overdue);
+      return;
+    }
+    // RFC 8985 section 7.2: where the timeout would come first, the probe takes its place.
+    if (c.sack_permitted && c.rtt.has_sample() && recovery.may_probe()) {
+      const Duration probe = TailProbe::timeout(c.rtt.srtt(), c.in_flight <= c.mss);
+      set_send_timer(c, SendTimer::tail_probe, std::min(probe, rto));
+      return;
     }
   }
   set_send_timer(c, SendTimer::retransmit, rto);
+}
+
+// After an ACK. `restart`: RFC 6298 section 5.3, or recovery has begun. Else only where what the
+// timer was set for is not so any more.
+void Stack::rearm_send_timer(Connection& c, bool restart) {
+  const LossRecovery& recovery = senders_[c.sender].recovery;
+  const bool waits = recovery.reordering_timeout() > Duration();
+  const bool stale = (c.send_timer == SendTimer::tail_probe && !recovery.may_probe()) ||
+                     (c.send_timer == SendTimer::reordering && !waits);
+  if (restart || waits || stale) arm_send_timer(c);
 }
 
 // When the peer has been silent for too long. Only while nothing else is awaited of it.
@@ -165,6 +173,9 @@ void Stack::handle_send_timer(uint32_t index) {
     case SendTimer::tail_probe:
       handle_tail_timer(index);
       break;
+    case SendTimer::reordering:
+      handle_reordering_timer(index);
+      break;
     case SendTimer::persist:
       handle_persist_timer(index);
       break;
@@ -213,15 +224,8 @@ void Stack::handle_retransmission_timer(uint32_t index) {
   }
   if (earlier > 0) suspect_black_hole(c, earlier + 1);
   Sender& sender = senders_[c.sender];
-  // RFC 2018 section 8: the peer may have dropped what it reported. Believed once, not twice.
-  if (sender.scoreboard != none) {
-    const Scoreboard& scoreboard = scoreboards_[sender.scoreboard];
-    if (earlier > 0 || scoreboard.empty() || scoreboard.lowest() <= c.snd_una) {
-      release_scoreboard(sender);
-    }
-  }
-  sender.recovery.on_rto(now_, flight(c), {.first = earlier == 0}, sender.congestion);
-  sender.marks.clear();
+  if (sender.recovery.board().reneged(sent_runs_)) counters_.add(Counter::tcp_sack_reneged);
+  sender.recovery.on_rto(sent_runs_, now_, flight(c), {.first = earlier == 0}, sender.congestion);
   sender.probe_due = false;
   c.rtt.back_off();
   set_send_timer(c, SendTimer::retransmit, c.rtt.rto());
@@ -229,17 +233,21 @@ void Stack::handle_retransmission_timer(uint32_t index) {
 
 void Stack::handle_tail_timer(uint32_t index) {
   Connection& c = connections_[index];
-  if (c.sender != none && senders_[c.sender].recovery.mode() == RecoveryMode::open) {
-    Sender& sender = senders_[c.sender];
-    const Scoreboard& scoreboard = board(sender);
-    if (scoreboard.empty()) {
-      sender.probe_due = true;
-    } else {
-      counters_.add(Counter::tcp_fast_recoveries);
-      sender.recovery.on_reordering_timeout(now_, flight(c), scoreboard, sender.congestion);
-    }
+  if (c.sender != none && senders_[c.sender].recovery.may_probe()) {
+    senders_[c.sender].probe_due = true;
   }
+  // RFC 8985 section 7.3: the timer is now that of the RTO, whether or not a probe leaves.
   if (c.in_flight > 0) set_send_timer(c, SendTimer::retransmit, c.rtt.rto());
+}
+
+void Stack::handle_reordering_timer(uint32_t index) {
+  Connection& c = connections_[index];
+  if (c.sender == none) return;
+  Sender& sender = senders_[c.sender];
+  if (sender.recovery.on_reordering_timeout(sent_runs_, now_, flight(c), sender.congestion)) {
+    counters_.add(Counter::tcp_fast_recoveries);
+  }
+  arm_send_timer(c);
 }
 
 void Stack::handle_persist_timer(uint32_t index) {

@@ -138,7 +138,7 @@ class Harness {
     config.tcp.time_wait_max = 4;
     config.tcp.receive_buffers = 3;
     config.tcp.send_queues = 4;
-    config.tcp.scoreboards = 2;
+    config.tcp.sent_runs = 2;
     (void)config.tcp.ports.push_back(80);
     config.catalog.objects_max = 2;
     config.catalog.pieces_max = connections + 2;

@@ -133,7 +133,7 @@ class Fuzz {
     config.time_wait_max = 1 + choice / 16 % 2;
     config.receive_buffers = 1 + choice / 32 % 2;
     config.send_queues = 1 + choice / 64 % 3;
-    config.scoreboards = 1;
+    config.sent_runs = 1;
     config.congestion =
         choice % 2 == 0 ? tcp::CongestionAlgorithm::cubic : tcp::CongestionAlgorithm::new_reno;
     config.keep_alive_after = Duration::from_s(5);

@@ -146,7 +146,7 @@ class Bench {
     if (usage.half_open != 0) return "half-open connections";
     if (usage.send_queues != 0) return "send queues";
     if (usage.receive_buffers != 0) return "receive buffers";
-    if (usage.scoreboards != 0) return "scoreboards";
+    if (usage.sent_runs != 0) return "sent runs";
     if (pins.total() != 0) return "pins";
     for (uint32_t i = 0; i < chunk_count; ++i) {
       if (pins.leases(content::ChunkIndex(i)) != 0) return "leases";

@@ -23,7 +23,7 @@ constexpr std::pair<const char*, uint32_t tcp::Config::*> counts[] = {
     {"time_wait_max", &tcp::Config::time_wait_max},
     {"receive_buffers", &tcp::Config::receive_buffers},
     {"send_queues", &tcp::Config::send_queues},
-    {"scoreboards", &tcp::Config::scoreboards},
+    {"sent_runs", &tcp::Config::sent_runs},
     {"fast_open_pending_max", &tcp::Config::fast_open_pending_max},
 };
 
@@ -79,7 +79,7 @@ bool make_staging(const Script& script, Staging& out, std::string& error) {
   out.config.time_wait_max = 32;
   out.config.receive_buffers = 16;
   out.config.send_queues = 32;
-  out.config.scoreboards = 16;
+  out.config.sent_runs = 64;
   out.config.key = {11, 22};
   ASSERT(out.config.ports.push_back(80));
   for (const auto& words : script.config) {

@@ -56,12 +56,16 @@ TEST(CongestionControl, UndoPutsBackWhatASpuriousLossTook) {
   }
 }
 
-TEST(CongestionControl, AFinishedRecoveryCannotBeUndone) {
+// RFC 3708: the duplicates of its last retransmissions are reported after its end.
+TEST(CongestionControl, AFinishedRecoveryCanBeUndoneOnce) {
   SteadyFlow flow(CongestionAlgorithm::cubic);
   for (int i = 0; i < 5; ++i) flow.round_trip(50_ms);
+  const uint32_t before = flow.cc.cwnd();
   flow.lose();
   const uint32_t after = flow.cc.cwnd();
   flow.cc.on_undo();
+  EXPECT_EQ(flow.cc.cwnd(), before);
+  flow.lose();
   EXPECT_EQ(flow.cc.cwnd(), after);
 }
 

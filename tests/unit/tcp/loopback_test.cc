@@ -416,7 +416,7 @@ Config small_config() {
   config.time_wait_max = 4;
   config.send_queues = 8;
   config.receive_buffers = 4;
-  config.scoreboards = 4;
+  config.sent_runs = 1'024;
   EXPECT_TRUE(config.ports.push_back(80));
   config.key = {11, 22};
   return config;

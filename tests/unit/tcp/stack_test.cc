@@ -21,7 +21,7 @@ Config config_for(uint32_t connections) {
   config.time_wait_max = 4;
   config.send_queues = connections;
   config.receive_buffers = 2;
-  config.scoreboards = 2;
+  config.sent_runs = 2;
   EXPECT_TRUE(config.ports.push_back(80));
   config.key = {3, 4};
   return config;
@@ -187,7 +187,7 @@ TEST(Stack, AnIdleConnectionHoldsNothingFromThePools) {
   EXPECT_EQ(usage.connections, 1u);
   EXPECT_EQ(usage.send_queues, 0u);
   EXPECT_EQ(usage.receive_buffers, 0u);
-  EXPECT_EQ(usage.scoreboards, 0u);
+  EXPECT_EQ(usage.sent_runs, 0u);
   EXPECT_EQ(bench.stack.bytes_unacknowledged(client.connection), 0u);
 }
 
