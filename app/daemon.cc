@@ -27,6 +27,9 @@ namespace {
 constexpr Duration port_patience = 1_s;
 // After the drain's time is over: for the resets to leave.
 constexpr Duration abort_patience = 1_s;
+// A trial waits for links: copper takes up to about this long to agree on a speed (IEEE 802.3
+// clause 28).
+constexpr Duration link_patience = 4_s;
 constexpr int exit_ok = 0;
 constexpr int exit_cut_short = 1;
 
@@ -127,6 +130,23 @@ Result<void> Daemon::start(const std::vector<nic::PortSpec>& specs) {
   if (Result<void> done = start_telemetry(); !done) return done;
   log_ready();
   return {};
+}
+
+Result<std::vector<PortTrial>> Daemon::try_ports(const std::vector<nic::PortSpec>& specs) {
+  start_clock();
+  if (Result<void> done = start_eal(specs); !done) return fail(done.error());
+  if (Result<void> done = open_ports(specs); !done) return fail(done.error());
+  if (Result<void> done = make_arena(); !done) return fail(done.error());
+  make_engines();
+  if (Result<void> done = start_ports(); !done) return fail(done.error());
+  const auto has_link = [](const auto& port) { return port->link_up(); };
+  const Instant until = clock_now() + link_patience;
+  while (!std::all_of(ports_.begin(), ports_.end(), has_link) && clock_now() < until) {
+    if (wait(20_ms)) return fail("ended by a signal");
+  }
+  std::vector<PortTrial> trials;
+  for (const auto& port : ports_) trials.push_back({port->facts(), port->link_up()});
+  return trials;
 }
 
 Result<void> Daemon::start_eal(const std::vector<nic::PortSpec>& specs) {

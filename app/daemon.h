@@ -17,6 +17,7 @@
 #include "arena/arena.h"
 #include "base/result.h"
 #include "budget.h"
+#include "check.h"
 #include "control/serve_options.h"
 #include "disk/store_thread.h"
 #include "engine/engine.h"
@@ -47,6 +48,9 @@ class Daemon {
   /// Starts everything. Requires: the budget refused nothing; signals are blocked.
   /// Errors: one line that says what to change.
   [[nodiscard]] Result<void> start(const std::vector<nic::PortSpec>& specs);
+  /// Instead of start(): ports and memory alone, as start() would make them, and nothing is sent.
+  /// Waits a few seconds for the links. Requires and errors: as start().
+  [[nodiscard]] Result<std::vector<PortTrial>> try_ports(const std::vector<nic::PortSpec>& specs);
   /// Serves until a signal, or /sluice/drain, has ended it. Returns the exit status.
   [[nodiscard]] int run();
 

@@ -11,6 +11,7 @@
 #include <exception>
 
 #include "budget.h"
+#include "check.h"
 #include "control/command_line.h"
 #include "daemon.h"
 #include "machine.h"
@@ -52,7 +53,7 @@ Result<void> check_root(const std::string& root) {
   return {};
 }
 
-int serve(const control::ServeOptions& options, bool only_check) {
+int serve(const control::ServeOptions& options) {
   if (const Result<void> done = check_root(options.root); !done) {
     complain(done.error().message);
     return exit_refused;
@@ -67,10 +68,6 @@ int serve(const control::ServeOptions& options, bool only_check) {
   std::fflush(stdout);
   for (const std::string& refusal : budget.refusals) complain(refusal);
   if (!budget.refusals.empty()) return exit_refused;
-  if (only_check) {
-    fmt::print("nothing would be refused\n");
-    return 0;
-  }
   raise_open_files();
   block_signals();
   start_log(options.log_level);
@@ -80,6 +77,52 @@ int serve(const control::ServeOptions& options, bool only_check) {
     return exit_refused;
   }
   return daemon.run();
+}
+
+// What only a started port can tell. A trial that fails is a finding too.
+void add_trial(const control::ServeOptions& options, Budget budget, const PortList& ports,
+               std::vector<Finding>& findings) {
+  raise_open_files();
+  block_signals();
+  start_log(control::LogLevel::warning);
+  Daemon daemon(options, std::move(budget));
+  const Result<std::vector<PortTrial>> trials = daemon.try_ports(ports.specs);
+  if (!trials) {
+    findings.push_back({Finding::Level::blocker, trials.error().message, ""});
+    return;
+  }
+  for (const PortTrial& trial : *trials) {
+    for (Finding& each : judge_trial(trial)) findings.push_back(std::move(each));
+  }
+}
+
+int check(const control::ServeOptions& options, bool with_trial) {
+  if (const Result<void> done = check_root(options.root); !done) {
+    complain(done.error().message);
+    return exit_refused;
+  }
+  const Result<PortList> ports = examine_ports(options);
+  if (!ports) {
+    complain(ports.error().message);
+    return exit_refused;
+  }
+  const Machine machine = read_machine();
+  Budget budget = compute_budget(options, machine, ports->guesses);
+  fmt::print("budget:\n{}check:\n", budget.text());
+  std::fflush(stdout);
+  std::vector<Finding> findings = judge_machine(options, machine, budget, ports->guesses);
+  for (const nic::PortSpec& spec : ports->specs) {
+    std::vector<Finding> more;
+    if (spec.is_pci) {
+      more = judge_device(spec, read_device(spec.device));
+    } else if (spec.profile.starts_with("af_")) {
+      more = judge_interface(spec, read_interface_facts(spec.interface));
+    }
+    for (Finding& each : more) findings.push_back(std::move(each));
+  }
+  if (with_trial && is_ready(findings)) add_trial(options, std::move(budget), *ports, findings);
+  fmt::print("{}", format_findings(findings));
+  return is_ready(findings) ? 0 : exit_refused;
 }
 
 int run(const std::vector<std::string>& arguments) {
@@ -97,9 +140,9 @@ int run(const std::vector<std::string>& arguments) {
       print_counters();
       return 0;
     case Action::serve:
-      return serve(line->options, false);
+      return serve(line->options);
     case Action::check:
-      return serve(line->options, true);
+      return check(line->options, line->trial);
   }
   return exit_refused;
 }

@@ -100,9 +100,15 @@ Result<CommandLine> parse_command_line(const std::vector<std::string>& arguments
       "What follows -- goes to DPDK's EAL as it is.\n"
       "Example: sluiced serve --root /srv --port tap:sluice0 --ip 10.9.0.1/24");
   add_options(*serve_app, serve);
-  CLI::App* check_app = app.add_subcommand(
-      "check", "Print what `serve` with the same options needs, and what would be refused");
+  CLI::App* check_app =
+      app.add_subcommand("check",
+                         "Say whether this machine is ready for `serve` with the same options: "
+                         "what it needs, what was "
+                         "found, the cure of what is wrong. Exit status 0: ready");
   add_options(*check_app, check);
+  bool without_trial = false;
+  check_app->add_flag("--no-trial", without_trial,
+                      "Do not start the ports for a moment to see queues, offloads and link");
   const CLI::App* counters_app =
       app.add_subcommand("counters", "Print the counter catalogue as Markdown");
 
@@ -130,6 +136,7 @@ Result<CommandLine> parse_command_line(const std::vector<std::string>& arguments
   Result<ServeOptions> options = serve_options(serves ? serve : check, eal_arguments);
   if (!options) return fail(options.error());
   out.options = *std::move(options);
+  out.trial = !without_trial;
   return out;
 }
 

@@ -14,12 +14,13 @@ struct CommandLine {
   enum class Action : uint8_t {
     print,     // `text` to stdout, then exit 0: --help, --version
     serve,     // start with `options`
-    check,     // print the budget for `options` and what would be refused
+    check,     // say whether this machine is ready for `options`
     counters,  // print the counter catalogue
   };
   Action action = Action::print;
   std::string text;
   ServeOptions options;
+  bool trial = true;  // check: start the ports for a moment too
 };
 
 /// `arguments`: without the program's name. Reads the --config file if one is named.

@@ -81,6 +81,7 @@ struct PortFacts {
   uint16_t tx_descriptors = 0;
   uint16_t burst = 32;
   Offloads offloads;  // what is turned on
+  Offloads wanted;    // what the profile asks for
   Steering steering = Steering::software;
   Polling polling = Polling::busy;
   uint32_t sleep_us_max = 0;

@@ -309,6 +309,7 @@ Result<void> plan_device(const PortSpec& spec, const PortOptions& options, PortP
   if (auto done = plan_mtu(spec, options, info, plan); !done) return done;
   if (auto done = plan_mac(spec, options, plan); !done) return done;
   facts.offloads = plan_offloads(plan.profile, info, facts.notes);
+  facts.wanted = plan.profile.use;
   plan.sums_ip =
       facts.offloads.tx_checksum && (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) != 0;
   plan.mbufs_per_frame_max = plan.profile.mbufs_per_frame_max;
