@@ -191,7 +191,8 @@ DeviceFacts read_device(const std::string& address, const fs::path& sys, const f
   for (const std::string& other : names_in(device / "iommu_group/devices")) {
     const std::string driver = name_behind(sys / "bus/pci/devices" / other / "driver");
     const bool harmless = driver.empty() || driver == "vfio-pci" || driver == "pcieport";
-    if (other != address && !harmless) facts.neighbors.push_back(other + " (" + driver + ")");
+    if (other != address && !harmless)
+      facts.neighbors.push_back(fmt::format("{} ({})", other, driver));
   }
   facts.group = try_group(dev / "vfio" / facts.iommu_group);
   return facts;

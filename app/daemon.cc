@@ -257,7 +257,8 @@ void Daemon::make_engines() {
 Result<void> Daemon::start_ports() {
   const nic::SendRegion region{.base = arena_->region().data(),
                                .length_bytes = arena_->region().size(),
-                               .page_bytes = arena_->page_bytes()};
+                               .page_bytes = arena_->page_bytes(),
+                               .numa_node = arena_->numa_node()};
   ports_started_ = true;
   for (uint32_t worker = 0; worker < budget_.plan.workers; ++worker) {
     bells_.push_back(std::make_unique<nic::Doorbell>());

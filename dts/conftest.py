@@ -20,7 +20,7 @@ from rig.content import Pattern  # noqa: E402
 from testbed.bench import Bench, missing  # noqa: E402
 from testbed.kernel import find_kernel  # noqa: E402
 from testbed.report import CaseRecord, Report  # noqa: E402
-from testbed.server import BUILD, address_client, name_interfaces  # noqa: E402
+from testbed.server import BUILD, HOST_SETUP, address_client, name_interfaces  # noqa: E402
 from testbed.topology import read_topology  # noqa: E402
 
 OUTPUT = ROOT / "build" / "dts"
@@ -62,7 +62,9 @@ def pytest_runtest_makereport(item):
     record.seconds += result.duration
     if result.failed:
         record.outcome = "failed"
-        record.reason = str(result.longrepr).strip().splitlines()[-1][:500]
+        told = [line for line in str(result.longrepr).strip().splitlines() if line.startswith("E ")]
+        record.reason = (told[0] if told else str(result.longrepr))[:500]
+        say(item.config, f"FAILED: {record.reason}")  # now, not when the last suite has ended
     elif result.skipped:
         record.outcome = "skipped"
         record.reason = result.longrepr[2] if isinstance(result.longrepr, tuple) else str(result.longrepr)
@@ -83,6 +85,11 @@ def pytest_sessionfinish(session):
 def pytest_terminal_summary(terminalreporter, config):
     if not config.option.collectonly:
         terminalreporter.write_line(f"report: {OUTPUT.relative_to(ROOT)}/report.md")
+
+
+def say(config, line):
+    with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        config.pluginmanager.getplugin("terminalreporter").write_line(line)
 
 
 class Case:
@@ -107,10 +114,7 @@ class Case:
 
     def say(self, text):
         """One line on the terminal at once, whatever pytest captures."""
-        terminal = self._config.pluginmanager.getplugin("terminalreporter")
-        capture = self._config.pluginmanager.getplugin("capturemanager")
-        with capture.global_and_fixture_disabled():
-            terminal.write_line(f"    {time.monotonic() - self._started:5.1f} s  {text}")
+        say(self._config, f"    {time.monotonic() - self._started:5.1f} s  {text}")
 
 
 @pytest.fixture
@@ -118,17 +122,47 @@ def case(request):
     return Case(request, request.node.stash[RECORD])
 
 
+class Rack:
+    """One bench at a time: a suite that wants the topology of the suite before it finds its machines still up."""
+
+    def __init__(self):
+        self._bench = None
+
+    def get(self, name):
+        if self._bench and (self._bench.topology.name != name or not self._bench.is_whole()):
+            self.close()
+        if not self._bench:
+            self._bench = Bench(read_topology(name), OUTPUT / "logs").__enter__()
+            self._bench.interfaces = {key: name_interfaces(machine) for key, machine in self._bench.machines.items()}
+            for key, machine in self._bench.machines.items():
+                if key != "server":
+                    address_client(machine, self._bench.interfaces[key])
+        return self._bench
+
+    def close(self):
+        if self._bench:
+            self._bench.__exit__()
+        self._bench = None
+
+
+@pytest.fixture(scope="session")
+def rack(tree):
+    """(The tree comes first: machines see the host's files as they were when they booted.)"""
+    made = Rack()
+    yield made
+    made.close()
+
+
 @pytest.fixture(scope="module")
-def bench(request):
-    """The machines of the suite's TOPOLOGY, with the clients' addresses set. `bench.interfaces[machine][link]` is (interface, PCI
-    address) as the kernel named them at boot."""
-    topology = read_topology(request.module.TOPOLOGY, getattr(request.module, "LINKS", None))
-    with Bench(topology, OUTPUT / "logs") as up:
-        up.interfaces = {name: name_interfaces(machine) for name, machine in up.machines.items()}
-        for name, machine in up.machines.items():
-            if name != "server":
-                address_client(machine, up.interfaces[name])
-        yield up
+def bench(request, rack):
+    """The machines of the suite's TOPOLOGY, with the clients' addresses set and the server as it booted.
+    `bench.interfaces[machine][link]` is (interface, PCI address) as the kernel named them at boot."""
+    up = rack.get(request.module.TOPOLOGY)
+    yield up
+    if up["server"].is_running():
+        up["server"].run(HOST_SETUP, "--undo", timeout=120, check=False)
+    if request.session.testsfailed:
+        rack.close()  # whatever state it is in
 
 
 class Tree:

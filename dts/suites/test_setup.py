@@ -6,7 +6,6 @@ import pytest
 from testbed.server import BUILD, HOST_SETUP, Sluiced
 
 TOPOLOGY = "drivers"
-LINKS = ("virtio", "e1000e")
 SMALL = ("--cache", "16M", "--max-connections", "200", "--max-objects", "500", "--workers", "1")
 PAGES = 100
 

@@ -74,13 +74,13 @@ def test_bytes_arrive_whole(served, bench, tree, link, case):
     client, nic = bench["client"], bench.nic(link, "server")
     case.note(f"sluiced was ready {served.start_seconds:.1f} s after it was started")
     urls = [(name, nic.url(name)) for name in tree.digests] + [(name, nic.url(name, 6)) for name in list(tree.digests)[-1:]]
-    script = "\n".join(f"curl -g -sS --fail --max-time 60 '{url}' | sha256sum | cut -d' ' -f1" for _, url in urls)
-    got = client.shell(script, timeout=180).split()
+    script = "\n".join(f"curl -g -sS --fail --max-time 120 '{url}' | sha256sum | cut -d' ' -f1" for _, url in urls)
+    got = client.shell(script, timeout=400).split()
     for (name, url), digest in zip(urls, got):
         case.verify(f"{url} has the SHA-256 of the file", digest == tree.digests[name], digest)
     largest = list(tree.digests)[-1]
     data = (tree.folder / largest).read_bytes()[70_001:1_203_456]
-    digest = client.shell(f"curl -sS --fail -r 70001-1203455 --max-time 60 {nic.url(largest)} | sha256sum", timeout=80).split()[0]
+    digest = client.shell(f"curl -sS --fail -r 70001-1203455 --max-time 120 {nic.url(largest)} | sha256sum", timeout=150).split()[0]
     case.verify("bytes 70,001 to 1,203,455 of the largest are right", digest == hashlib.sha256(data).hexdigest(), digest)
 
 
@@ -101,7 +101,7 @@ def test_offloads_are_used(served, bench, tree, link, case):
     case.verify(f"offloads: {', '.join(sorted(expected['offloads']))}", offloads == expected["offloads"], offloads)
     before = served.stats()
     name = list(tree.digests)[-1]
-    digest = bench["client"].shell(f"curl -sS --fail --max-time 60 {nic.url(name)} | sha256sum", timeout=80).split()[0]
+    digest = bench["client"].shell(f"curl -sS --fail --max-time 120 {nic.url(name)} | sha256sum", timeout=150).split()[0]
     case.verify("4 MB more arrived whole", digest == tree.digests[name], digest)
     after = served.stats()
     moved = {key: after[key] - before[key] for key in (

@@ -67,6 +67,9 @@ class Bench:
     def __exit__(self, *_):
         self._stack.close()
 
+    def is_whole(self):
+        return all(machine.is_running() for machine in self.machines.values())
+
     def __getitem__(self, name):
         return self.machines[name]
 

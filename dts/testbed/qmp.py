@@ -14,17 +14,17 @@ class Qmp:
         self._file.readline()  # the greeting
         self.command("qmp_capabilities")
 
-    def command(self, name, **arguments):
+    def command(self, execute, /, **arguments):
         """Returns what QEMU answers; raises RuntimeError when it refuses. Events in between are passed over."""
-        self._file.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
+        self._file.write(json.dumps({"execute": execute, "arguments": arguments}) + "\n")
         self._file.flush()
         for line in self._file:
             answer = json.loads(line)
             if "error" in answer:
-                raise RuntimeError(f"QEMU refuses {name} {arguments}: {answer['error']['desc']}")
+                raise RuntimeError(f"QEMU refuses {execute} {arguments}: {answer['error']['desc']}")
             if "return" in answer:
                 return answer["return"]
-        raise RuntimeError(f"QEMU ended before it answered {name}")
+        raise RuntimeError(f"QEMU ended before it answered {execute}")
 
     def close(self):
         self._file.close()

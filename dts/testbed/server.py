@@ -8,7 +8,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("SLUICE_BUILD", ROOT / "build" / "gcc")).resolve()
 HOST_SETUP = ROOT / "scripts" / "host-setup"
 INSTANCE = "dts"
-START_SECONDS_MAX = 120
+START_SECONDS_MAX = 240
 
 
 def name_interfaces(machine):
@@ -44,15 +44,16 @@ def address_client(machine, interfaces):
 class Sluiced:
     """A sluiced that runs in a machine. Use as a context."""
 
-    def __init__(self, machine, ports, root, *, cache="64M", workers=1, arguments=(), huge=True):
-        """ports: [(Nic, what stands behind --port), ...]; root: a folder as the machine sees it."""
-        self.machine, self.ports = machine, ports
+    def __init__(self, machine, ports, root, *, cache="64M", workers=1, arguments=(), huge=True, instance=INSTANCE, mtu="link",
+                 gateway=None):
+        """ports: [(Nic, what stands behind --port), ...]; root: a folder as the machine sees it; mtu: None leaves it to sluiced."""
+        self.machine, self.ports, self.instance = machine, ports, instance
         self._words = [BUILD / "app" / "sluiced", "serve", "--root", root]
         for nic, spec in ports:
-            self._words += ["--port", spec, "--ip", nic.prefix(4), "--ip", nic.prefix(6)]
-            if nic.mtu != 1500:
+            self._words += ["--port", spec, "--ip", nic.prefix(4), "--ip", nic.prefix(6), *(["--gateway", gateway] if gateway else [])]
+            if mtu == "link" and nic.mtu != 1500:
                 self._words += ["--mtu", nic.mtu]
-        self._words += ["--cache", cache, "--instance", INSTANCE, *([] if huge else ["--no-huge"]), *arguments]
+        self._words += ["--cache", cache, "--instance", instance, *([] if huge else ["--no-huge"]), *arguments]
         if "--cores" not in arguments:
             self._words += ["--workers", workers]
         self._job = None
@@ -91,7 +92,7 @@ class Sluiced:
         return self._job.pid
 
     def sluicectl(self, *words, timeout=60):
-        return self.machine.run(BUILD / "app" / "sluicectl", "--instance", INSTANCE, *words, timeout=timeout).out
+        return self.machine.run(BUILD / "app" / "sluicectl", "--instance", self.instance, *words, timeout=timeout).out
 
     def stats(self):
         """Every counter, summed: {name: value}."""

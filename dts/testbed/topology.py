@@ -117,16 +117,14 @@ class Topology:
         return [nic for link in self.links.values() for nic in link.ends if nic.machine == machine]
 
 
-def read_topology(name, links=None):
-    """Reads dts/topologies/NAME.toml. links: only these, where not all are wanted."""
+def read_topology(name):
+    """Reads dts/topologies/NAME.toml."""
     with open(FOLDER / f"{name}.toml", "rb") as file:
         text = tomllib.load(file)
     machines = {key: MachineSpec(name=key, **{**value, "kernel_arguments": tuple(value.get("kernel_arguments", ()))})
                 for key, value in text["machine"].items()}
     made = {}
     for place, entry in enumerate(text["link"], 1):
-        if links is not None and entry["name"] not in links:
-            continue
         common = {"link": entry["name"], "kind": entry.get("kind", "socket"), "place": place, "mtu": entry.get("mtu", 1500)}
         ends = []
         for number, end in enumerate(entry["ends"]):

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <fstream>
 #include <utility>
+#include <vector>
 
 #include "base/assert.h"
 
@@ -121,6 +122,17 @@ int populate(const Mapping& mapping, int numa_node) {
   return 0;
 }
 
+// Where the pages are, whatever was asked for: move_pages(2) without a destination only tells.
+int node_of(const Mapping& mapping) {
+  std::vector<void*> pages;
+  for (size_t at = 0; at < mapping.bytes; at += huge_page_bytes) pages.push_back(mapping.base + at);
+  std::vector<int> nodes(pages.size(), -1);
+  if (move_pages(0, pages.size(), pages.data(), nullptr, nodes.data(), 0) != 0) return -1;
+  const bool same = std::all_of(nodes.begin(), nodes.end(),
+                                [&](int node) { return node == nodes.front() && node >= 0; });
+  return same ? nodes.front() : -1;
+}
+
 Result<void> check(const Options& options) {
   if (options.content_bytes == 0) return fail("the cache must not be empty");
   if (options.chunk_bytes < chunk_bytes_min || options.chunk_bytes > chunk_bytes_max ||
@@ -186,6 +198,7 @@ Result<Arena> Arena::create(const Options& options) {
   arena.chunk_count_ = static_cast<uint32_t>(round_up(options.content_bytes, options.chunk_bytes) /
                                              options.chunk_bytes);
   arena.uses_hugepages_ = huge;
+  arena.numa_node_ = node_of(mapping);
   arena.page_bytes_ = huge ? huge_page_bytes : static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   arena.description_ = mebibytes(bytes) + where + (huge ? " on hugepages" : " on plain memory") +
                        (why_not.empty() ? "" : ", for " + why_not);
@@ -212,6 +225,7 @@ Arena& Arena::operator=(Arena&& other) noexcept {
   chunk_count_ = other.chunk_count_;
   page_bytes_ = other.page_bytes_;
   uses_hugepages_ = other.uses_hugepages_;
+  numa_node_ = other.numa_node_;
   description_ = std::move(other.description_);
   return *this;
 }

@@ -53,6 +53,9 @@ class Arena {
   /// Units: bytes of one page of the mapping (2 MiB or the machine's small page).
   [[nodiscard]] uint64_t page_bytes() const { return page_bytes_; }
   [[nodiscard]] bool uses_hugepages() const { return uses_hugepages_; }
+  /// The NUMA node that every page looked at (one in 2 MiB) is on, as the kernel says; -1: several,
+  /// or not known.
+  [[nodiscard]] int numa_node() const { return numa_node_; }
   /// One line for the start-up report: what was asked for and what it got.
   [[nodiscard]] const std::string& description() const { return description_; }
 
@@ -69,6 +72,7 @@ class Arena {
   uint32_t chunk_count_ = 0;
   uint64_t page_bytes_ = 0;
   bool uses_hugepages_ = false;
+  int numa_node_ = -1;
   std::string description_;
 };
 

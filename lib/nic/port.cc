@@ -3,6 +3,7 @@
 #include <rte_cycles.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
+#include <rte_lcore.h>
 #include <sys/random.h>
 
 #include <algorithm>
@@ -69,6 +70,7 @@ class Port::Impl {
   [[nodiscard]] ReceiverConfig receiver_of(uint32_t worker, std::span<const WorkerEnd> ends) const;
   [[nodiscard]] TransmitterConfig transmitter_of(uint32_t worker,
                                                  std::span<const WorkerEnd> ends) const;
+  [[nodiscard]] bool is_far(const WorkerEnd& end) const;
   [[nodiscard]] bool is_quiet();
   void close_units();
   void release_memory();
@@ -86,6 +88,7 @@ class Port::Impl {
   std::vector<RingHandle> outboxes_;  // one per tx queue that several workers use
   std::vector<RingHandle> returned_;
   std::deque<QueueImpl> queues_;  // do not move
+  bool far_memory_ = false;       // what is sent from is on another NUMA node
   uint64_t seed_ = 0;
   bool started_ = false;
 };
@@ -124,6 +127,9 @@ Result<void> Port::Impl::start(std::span<const WorkerEnd> workers,
     release_memory();
     return fail(done.error().in(context).message + log.said());
   }
+  far_memory_ = std::any_of(regions.begin(), regions.end(), [&](const SendRegion& region) {
+    return facts.numa_node >= 0 && region.numa_node >= 0 && region.numa_node != facts.numa_node;
+  });
   make_ends(workers);
   started_ = true;
   return {};
@@ -295,11 +301,18 @@ void Port::Impl::make_ends(std::span<const WorkerEnd> workers) {
   }
 }
 
+/// Is the worker's core on another NUMA node than the port?
+bool Port::Impl::is_far(const WorkerEnd& end) const {
+  const auto node = static_cast<int>(rte_lcore_to_socket_id(end.lcore));
+  return plan_.facts.numa_node >= 0 && node >= 0 && node != plan_.facts.numa_node;
+}
+
 ReceiverConfig Port::Impl::receiver_of(uint32_t worker, std::span<const WorkerEnd> ends) const {
   const PortFacts& facts = plan_.facts;
   ReceiverConfig config{.burst = facts.burst,
                         .worker = worker,
                         .workers = facts.workers,
+                        .is_far = is_far(ends[worker]),
                         .steering = facts.steering,
                         .seed = seed_};
   for (uint32_t queue = worker; queue < facts.rx_queues; queue += facts.workers) {
@@ -332,7 +345,8 @@ TransmitterConfig Port::Impl::transmitter_of(uint32_t worker,
                            .burst = facts.burst,
                            .frame_max_bytes = plan_.frame_max_bytes,
                            .idle_reap = plan_.profile.idle_reap,
-                           .view = ends[worker].view};
+                           .view = ends[worker].view,
+                           .is_far = far_memory_ || is_far(ends[worker])};
   if (!outboxes_.empty()) {
     if (!config.owns_queue) config.owner_bell = ends[queue].bell;
     (config.owns_queue ? config.from_others : config.to_owner) = outboxes_[queue].get();

@@ -45,6 +45,7 @@ struct SendRegion {
   std::byte* base = nullptr;
   uint64_t length_bytes = 0;
   uint64_t page_bytes = 4096;  // size of the pages that back it
+  int numa_node = -1;          // that all of it is on; -1: not known
 };
 
 /// What start() needs of each worker.

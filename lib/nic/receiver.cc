@@ -114,6 +114,7 @@ void Receiver::poll_queue(PortPlan::Place from, RxBurst& burst) {
   }
   counters_.add(Counter::rx_frames, count);
   counters_.add(Counter::rx_bytes, bytes);
+  if (config_.is_far) counters_.add(Counter::nic_far_bytes, bytes);
   uint64_t vouched_for = 0;
   for (uint16_t i = 0; i < count; ++i) {
     if (l4_checksum(mbufs[i]->ol_flags) == RxChecksum::good) ++vouched_for;

@@ -29,6 +29,7 @@ struct ReceiverConfig {
   uint16_t burst = 32;
   uint32_t worker = 0;
   uint32_t workers = 1;
+  bool is_far = false;  // the worker's core is on another NUMA node than the port
   Steering steering = Steering::software;
   uint64_t seed = 0;          // of the flow hash; the same for all workers
   rte_ring* inbox = nullptr;  // what others received for this worker; null if alone

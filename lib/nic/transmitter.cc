@@ -321,6 +321,7 @@ void Transmitter::append(rte_mbuf& head, uint64_t frames, uint64_t bytes) {
   ++frames_this_turn_;
   counters_.add(Counter::tx_frames, frames);
   counters_.add(Counter::tx_bytes, bytes);
+  if (config_.is_far) counters_.add(Counter::nic_far_bytes, bytes);
 }
 
 void Transmitter::pin_payload(const wire::TxFrame& frame) {

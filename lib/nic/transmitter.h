@@ -52,6 +52,7 @@ struct TransmitterConfig {
   uint32_t frame_max_bytes = 0;  // longest frame the port takes
   IdleReap idle_reap = IdleReap::none;
   content::ArenaView view;
+  bool is_far = false;  // the worker's core or the arena is on another NUMA node than the port
 };
 
 class Transmitter {

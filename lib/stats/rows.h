@@ -266,6 +266,7 @@
   ROW(nic_rx_device_checksums, "frames", "received frames whose TCP or UDP checksum the device vouched for: not summed again") \
   ROW(nic_tx_device_checksums, "frames", "frames sent whose TCP checksum was left to the device, those of trains it cut included") \
   ROW(nic_tx_device_trains, "trains", "trains that the device cut into frames (TCP segmentation offload)") \
+  ROW(nic_far_bytes, "bytes", "bytes of frames that crossed NUMA nodes: the worker's core, or the memory they were sent from, is not on the port's") \
   ROW(nic_rx_handed_over, "frames", "received frames handed to another worker (a neighbour frame counts once for each)") \
   ROW(nic_drop_rx_handover_full, "frames", "dropped: the other worker's inbox was full") \
   ROW(nic_drop_rx_chained, "frames", "dropped: the driver delivered a frame in pieces too large for one buffer") \
