@@ -79,6 +79,7 @@ def test_check_sees_what_else_is_wrong(bench, nic, case):
     """
     server, (_, address) = bench["server"], nic
     end = bench.nic("virtio", "server")
+    server.run(HOST_SETUP, "--hugepages", PAGES, "--bind", address, timeout=120)
     server.set_link(end, False)
     found, verdict, _ = check(server, address)
     server.set_link(end, True)
