@@ -20,11 +20,19 @@ sys.path.insert(0, str(ROOT / "tests"))
 from checks import builds, dts, fuzz, headers, integration, layering, style, tidy  # noqa: E402
 from checks.context import Context, Outcome  # noqa: E402
 
+
+
+def check_text(context):
+    outcome = style.check_text(context)
+    outcome.add(ledger.check(context))
+    return outcome
+
+
 # In this order: what fails fastest comes first, what needs a build after the build.
 STAGES = {
     "format": style.check_format,
     "scripts": style.check_scripts,
-    "text": style.check_text,
+    "text": check_text,
     "gcc": builds.check_gcc,
     "layering": layering.check,
     "headers": headers.check,
