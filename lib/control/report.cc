@@ -78,18 +78,39 @@ std::string format_rates(const Json& before, const Json& after, double elapsed_s
   return out;
 }
 
+namespace {
+
+// What is known since the connection last had nothing to send.
+std::string format_sending(const Json& row) {
+  const auto ms = [&](const char* key) { return number(row, key) / 1000; };
+  return fmt::format(
+      "    pipe:{} lost:{} delivered:{} delivery_rate:{} bytes_lost:{} after_loss:{} "
+      "after_timeout:{} probes:{} dsack:{} reordering:{} reo_wnd:{:.3f} ms "
+      "limited app:{} rwnd:{} cwnd:{} ms\n",
+      number(row, "pipe"), number(row, "lost"), number(row, "delivered"),
+      number(row, "delivery_rate"), number(row, "bytes_lost"), number(row, "after_loss"),
+      number(row, "after_timeout"), number(row, "tail_probes"), number(row, "duplicates_reported"),
+      number(row, "reordering"), static_cast<double>(number(row, "reordering_window_us")) / 1000,
+      ms("app_limited_us"), ms("rwnd_limited_us"), ms("cwnd_limited_us"));
+}
+
+}  // namespace
+
 std::string format_connection(const Json& row) {
   return fmt::format(
-      "{:<24} {} -> {}\n"
-      "    mss:{} cwnd:{} ssthresh:{} in_flight:{} sacked:{} peer_window:{} rtt:{:.3f}/{:.3f} ms "
-      "min_rtt:{:.3f} rto:{:.0f} retrans:{} acked:{} received:{} queued:{}\n",
-      text(row, "state"), text(row, "local"), text(row, "peer"), number(row, "mss"),
-      number(row, "cwnd"), number(row, "ssthresh"), number(row, "in_flight"), number(row, "sacked"),
-      number(row, "peer_window"), static_cast<double>(number(row, "srtt_us")) / 1000,
-      static_cast<double>(number(row, "rttvar_us")) / 1000,
-      static_cast<double>(number(row, "min_rtt_us")) / 1000,
-      static_cast<double>(number(row, "rto_us")) / 1000, number(row, "retransmissions"),
-      number(row, "acknowledged"), number(row, "received"), number(row, "queued"));
+             "{:<24} {} -> {}\n"
+             "    mss:{} cwnd:{} ssthresh:{} in_flight:{} sacked:{} peer_window:{} "
+             "rtt:{:.3f}/{:.3f} ms "
+             "min_rtt:{:.3f} rto:{:.0f} retrans:{} acked:{} received:{} queued:{}\n",
+             text(row, "state"), text(row, "local"), text(row, "peer"), number(row, "mss"),
+             number(row, "cwnd"), number(row, "ssthresh"), number(row, "in_flight"),
+             number(row, "sacked"), number(row, "peer_window"),
+             static_cast<double>(number(row, "srtt_us")) / 1000,
+             static_cast<double>(number(row, "rttvar_us")) / 1000,
+             static_cast<double>(number(row, "min_rtt_us")) / 1000,
+             static_cast<double>(number(row, "rto_us")) / 1000, number(row, "retransmissions"),
+             number(row, "acknowledged"), number(row, "received"), number(row, "queued")) +
+         format_sending(row);
 }
 
 std::string format_dictionary(const Json& dictionary) {

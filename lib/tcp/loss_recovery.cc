@@ -255,6 +255,8 @@ void LossRecovery::find_losses(SentRunPool& pool, Instant now, const Flight& fli
     congestion.on_loss_event(now, flight.bytes());
     reduced_us_ = low_us(now);
     recovery_point_ = low_half(flight.nxt);
+    prr_.begin(begin);
+    prr_.allow(flight.mss);
   }
 }
 
