@@ -17,7 +17,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from checks import builds, dts, fuzz, headers, integration, layering, style, tidy  # noqa: E402
+from checks import builds, dts, fuzz, headers, integration, layering, ledger, style, tidy  # noqa: E402
 from checks.context import Context, Outcome  # noqa: E402
 
 
