@@ -60,15 +60,14 @@ void Stack::set_mss(Connection& c, uint16_t mss) {
   senders_[c.sender].congestion.set_mss(mss);
 }
 
-// A full segment timed out once more. Smaller ones may come through.
+// A large segment timed out once more. Smaller ones may come through.
 void Stack::suspect_black_hole(Connection& c, uint32_t timeouts) {
-  if (c.in_flight < c.mss) return;
   const bool is_v4 = c.flow.remote.is_v4();
   const auto headers =
       static_cast<uint16_t>((is_v4 ? 40 : 60) + (c.timestamps ? timestamps_bytes : 0));
   const uint16_t smaller =
       PathSearch::next_smaller(c.mss, {.headers = headers, .timeouts = timeouts, .is_v4 = is_v4});
-  if (smaller == 0) return;
+  if (smaller == 0 || c.in_flight <= smaller) return;
   set_mss(c, smaller);
   senders_[c.sender].path.lowered = true;
   senders_[c.sender].path.probe_mss = 0;
