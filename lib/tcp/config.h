@@ -26,6 +26,8 @@ struct Config {
   uint16_t mtu = 1'500;                           // of the link: bounds the MSS both ways
   uint32_t train_max_bytes = 65'000;              // payload of one SegmentOut; at most 65,000
   CongestionAlgorithm congestion = CongestionAlgorithm::cubic;
+  // Spread a window over its round trip, where that is longer than a millisecond. BBR always is.
+  bool pacing = true;
   // TCP Fast Open (RFC 7413): connections that may rest on a cookie alone at a time; 0: none. The
   // key is shared by all engines of a server.
   uint32_t fast_open_pending_max = 0;

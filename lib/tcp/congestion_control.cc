@@ -2,83 +2,156 @@
 
 #include <algorithm>
 
+#include "tcp/bbr.h"
 #include "tcp/cubic.h"
+#include "tcp/dctcp.h"
 #include "tcp/hystart.h"
 #include "tcp/new_reno.h"
 #include "tcp/validation.h"
 
 namespace sluice::tcp {
+namespace {
 
-CongestionControl::CongestionControl(const CongestionMemory& memory, uint16_t mss)
-    : cwnd_(std::max<uint32_t>(memory.cwnd, mss)),
-      ssthresh_(memory.ssthresh),
-      mss_(mss),
-      algorithm_(memory.algorithm) {
+// As Linux's tcp_pacing_ss_ratio and tcp_pacing_ca_ratio: the window has to be able to grow, and
+// ACKs come late. Units: percent of cwnd / srtt.
+constexpr uint64_t pacing_slow_start = 200;
+constexpr uint64_t pacing_avoidance = 120;
+// Shorter paths are not paced without need: a timer's tick is a part of such a round trip, and a
+// switch holds a window of it.
+constexpr uint32_t pacing_rtt_min_us = 1'000;
+
+// As Linux's tcp_tso_autosize: a millisecond's worth, and more where the path is so short that
+// bursts do no harm: 64 KiB, halved for every 512 us of round trip.
+constexpr uint32_t quantum_per_second = 1'000;
+constexpr uint32_t quantum_near_bytes = 65'536;
+constexpr uint32_t quantum_near_shift = 9;
+constexpr uint32_t quantum_min_segments = 2;
+
+}  // namespace
+
+CongestionControl::CongestionControl(const CongestionMemory& memory, const Start& start)
+    : cwnd_(std::max<uint32_t>(memory.cwnd, start.mss)),
+      srtt_us_(static_cast<uint32_t>(start.srtt.us())),
+      mss_(start.mss),
+      algorithm_(memory.algorithm),
+      cwr_due_(memory.cwr_due),
+      paced_(start.paced),
+      loss_() {
+  if (algorithm_ == CongestionAlgorithm::bbr) {
+    bbr_ = {};
+    Bbr(*this, start.now).restore(memory, start.srtt);
+    return;
+  }
+  ssthresh_ = memory.ssthresh;
   Validation::restore(*this, memory);
   if (memory.slow_start_over) leave_first_slow_start();
-  loss_.growth.w_max = memory.plateau;
-  if (algorithm_ == CongestionAlgorithm::cubic) Cubic::restore(*this);
+  if (algorithm_ == CongestionAlgorithm::cubic) Cubic::restore(*this, memory);
+  if (algorithm_ == CongestionAlgorithm::dctcp) Dctcp::restore(*this, memory);
 }
 
-CongestionMemory CongestionControl::memory() const {
-  CongestionMemory out{.cwnd = cwnd_,
-                       .ssthresh = ssthresh_,
-                       .plateau = loss_.growth.w_max,
-                       .slow_start_over = loss_.growth.phase == Phase::later,
-                       .algorithm = algorithm_};
+CongestionMemory CongestionControl::memory(Instant now) const {
+  CongestionMemory out{.cwnd = cwnd_, .ssthresh = ssthresh_};
+  out.cwr_due = cwr_due_;
+  out.algorithm = algorithm_;
+  if (algorithm_ == CongestionAlgorithm::bbr) {
+    CongestionControl copy = *this;
+    Bbr(copy, now).save(out);
+    return out;
+  }
+  out.slow_start_over = loss_.growth.phase == Phase::later;
+  out.plateau = loss_.growth.w_max;
+  if (algorithm_ == CongestionAlgorithm::dctcp) Dctcp::save(*this, out);
   Validation::save(*this, out);
   return out;
 }
 
+// RFC 3168 section 6.1.2: the window is reduced at most once per window of data. In recovery it has
+// been already.
+bool CongestionControl::is_new_mark(const AckContext& ack) {
+  const bool open = ack.mode == RecoveryMode::open;
+  if ((!ack.ece && open) || ack.snd_una <= reduced_until_) return false;
+  reduced_until_ = ack.snd_nxt;
+  return ack.ece && open;
+}
+
 void CongestionControl::on_ack(Instant now, const RateSample& sample, const AckContext& ack) {
-  const bool round_start = ack.snd_una >= loss_.round_end;
-  Validation::on_ack(*this, now, sample, {.round_start = round_start, .srtt = ack.srtt});
-  if (round_start) loss_.round_end = ack.snd_nxt;
-  // RFC 6937 meters what leaves during fast recovery; the ACK that ends it has done its part.
-  if (sample.newly_acked_bytes == 0 || !ack.may_grow) return;
-  if (sample.in_recovery || ack.mode == RecoveryMode::fast) return;
-  Growth& growth = loss_.growth;
-  if (in_slow_start()) {
-    // RFC 7661: a window that was not used says nothing of the path.
-    if (!sample.cwnd_limited) return;
-    if (growth.phase == Phase::later) return grow_slow_start(sample.newly_acked_bytes, 1);
-    return HyStart::on_ack(*this, sample, {.round_start = round_start});
-  }
-  leave_first_slow_start();
-  switch (algorithm_) {
-    case CongestionAlgorithm::cubic:
-      return Cubic::on_ack(*this, now, sample, ack.srtt);
-    case CongestionAlgorithm::new_reno:
-      return NewReno::on_ack(*this, sample);
+  srtt_us_ = static_cast<uint32_t>(ack.srtt.us());
+  const bool marked = is_new_mark(ack);
+  if (marked) cwr_due_ = true;
+  if (algorithm_ == CongestionAlgorithm::bbr) {
+    Bbr(*this, now).on_ack(sample, {.ack = ack, .marked = marked});
+  } else {
+    on_ack_loss_based(now, sample, ack, marked);
   }
 }
 
-// What a congestion event means to ssthresh and to later growth.
+void CongestionControl::on_ack_loss_based(Instant now, const RateSample& sample,
+                                          const AckContext& ack, bool marked) {
+  const bool round_start = ack.snd_una >= loss_.round_end;
+  if (round_start) loss_.round_end = ack.snd_nxt;
+  Validation::on_ack(*this, now, sample, {.round_start = round_start, .srtt = ack.srtt});
+  if (algorithm_ == CongestionAlgorithm::dctcp) {
+    Dctcp::on_ack(*this, sample.newly_acked_bytes, {.round_start = round_start, .ece = ack.ece});
+  }
+  if (marked) return reduce_marked(sample.prior_in_flight_bytes);
+  // RFC 6937 meters what leaves during fast recovery; the ACK that ends it has done its part.
+  if (sample.newly_acked_bytes == 0 || !ack.may_grow) return;
+  if (sample.in_recovery || ack.mode == RecoveryMode::fast) return;
+  if (in_slow_start()) {
+    // RFC 7661: a window that was not used says nothing of the path.
+    if (!sample.cwnd_limited) return;
+    if (loss_.growth.phase == Phase::later) return grow_slow_start(sample.newly_acked_bytes, 1);
+    return HyStart::on_ack(*this, sample, {.round_start = round_start});
+  }
+  leave_first_slow_start();
+  if (algorithm_ == CongestionAlgorithm::cubic) return Cubic::on_ack(*this, now, sample, ack.srtt);
+  NewReno::on_ack(*this, sample);
+}
+
+// What a loss means to ssthresh and to later growth.
 void CongestionControl::reduce(uint32_t in_flight_bytes) {
   leave_first_slow_start();
+  cwr_due_ = true;
   const uint32_t used = Validation::used_window(*this, in_flight_bytes);
-  switch (algorithm_) {
-    case CongestionAlgorithm::cubic:
-      Cubic::on_congestion(*this, used);
-      break;
-    case CongestionAlgorithm::new_reno:
-      NewReno::on_congestion(*this, used);
-      break;
+  if (algorithm_ == CongestionAlgorithm::cubic) {
+    Cubic::on_congestion(*this, used);
+  } else {
+    NewReno::on_congestion(*this, used);
   }
   loss_.growth.acked_credit = 0;
 }
 
-void CongestionControl::on_loss_event(Instant, uint32_t in_flight_bytes) {
+void CongestionControl::reduce_marked(uint32_t in_flight_bytes) {
+  if (algorithm_ == CongestionAlgorithm::dctcp) {
+    leave_first_slow_start();
+    Dctcp::on_mark(*this, Validation::used_window(*this, in_flight_bytes));
+    loss_.growth.acked_credit = 0;
+  } else {
+    reduce(in_flight_bytes);
+  }
+  cwnd_ = std::min(cwnd_, ssthresh_);
+}
+
+void CongestionControl::on_loss_event(Instant now, uint32_t in_flight_bytes) {
+  if (algorithm_ == CongestionAlgorithm::bbr) {
+    cwr_due_ = in_recovery_ = undo_valid_ = true;
+    return Bbr(*this, now).on_loss_event();
+  }
   save();
   reduce(in_flight_bytes);
   cwnd_ = ssthresh_;
 }
 
-void CongestionControl::on_recovery_end(Instant) {
+void CongestionControl::on_recovery_end(Instant now) {
   in_recovery_ = false;
+  if (algorithm_ == CongestionAlgorithm::bbr) Bbr(*this, now).on_recovery_end();
 }
 
-void CongestionControl::on_rto(Instant, RtoEvent event) {
+void CongestionControl::on_rto(Instant now, RtoEvent event) {
+  if (algorithm_ == CongestionAlgorithm::bbr) {
+    cwr_due_ = in_recovery_ = undo_valid_ = true;
+    return Bbr(*this, now).on_rto();
+  }
   save();
   if (event.first) reduce(event.in_flight_bytes);
   if (algorithm_ == CongestionAlgorithm::cubic) Cubic::on_rto(*this);
@@ -95,15 +168,17 @@ void CongestionControl::save() {
   loss_.saved_ssthresh = ssthresh_;
 }
 
-void CongestionControl::on_undo() {
+void CongestionControl::on_undo(Instant now) {
   if (!undo_valid_) return;
   in_recovery_ = undo_valid_ = false;
+  if (algorithm_ == CongestionAlgorithm::bbr) return Bbr(*this, now).on_undo();
   loss_.growth = loss_.saved_growth;
   cwnd_ = std::max(cwnd_, loss_.saved_cwnd);
   ssthresh_ = loss_.saved_ssthresh;
 }
 
 void CongestionControl::on_idle_restart(Instant now, Duration idle) {
+  if (algorithm_ == CongestionAlgorithm::bbr) return Bbr(*this, now).on_idle_restart(idle);
   Validation::on_idle_restart(*this, now);
   if (algorithm_ == CongestionAlgorithm::cubic && loss_.growth.phase == Phase::later) {
     Cubic::on_idle_restart(*this, idle);
@@ -116,7 +191,24 @@ void CongestionControl::set_mss(uint16_t mss) {
 }
 
 uint32_t CongestionControl::pipe_ack() const {
-  return Validation::pipe_ack(*this);
+  return algorithm_ == CongestionAlgorithm::bbr ? 0 : Validation::pipe_ack(*this);
+}
+
+uint64_t CongestionControl::pacing_rate() const {
+  if (algorithm_ == CongestionAlgorithm::bbr) return static_cast<uint64_t>(bbr_.pacing_rate);
+  if (!paced_ || srtt_us_ < pacing_rtt_min_us) return 0;
+  const uint64_t percent = cwnd_ < ssthresh_ / 2 ? pacing_slow_start : pacing_avoidance;
+  return cwnd_ * (percent * 10'000) / srtt_us_;
+}
+
+uint32_t CongestionControl::send_quantum() const {
+  const uint64_t rate = pacing_rate();
+  if (rate == 0) return UINT32_MAX;
+  const uint32_t rtt_us = algorithm_ == CongestionAlgorithm::bbr ? bbr_.min_rtt_us : srtt_us_;
+  const uint32_t halvings = std::min(rtt_us >> quantum_near_shift, 31u);
+  const uint64_t bytes = rate / quantum_per_second + (quantum_near_bytes >> halvings);
+  return static_cast<uint32_t>(
+      std::clamp<uint64_t>(bytes, quantum_min_segments * uint64_t{mss_}, cwnd_max));
 }
 
 // RFC 5681 section 3.1: cwnd += min (N, SMSS) for each ACK.

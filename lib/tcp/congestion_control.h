@@ -14,13 +14,29 @@
 #include <type_traits>
 
 #include "base/time.h"
+#include "tcp/bbr_state.h"
 #include "tcp/rate_sample.h"
 #include "tcp/seq_number.h"
 #include "tcp/state.h"
 
 namespace sluice::tcp {
 
-enum class CongestionAlgorithm : uint8_t { cubic, new_reno };
+enum class CongestionAlgorithm : uint8_t { cubic, new_reno, bbr, dctcp };
+
+/// As in the configuration.
+[[nodiscard]] constexpr const char* to_string(CongestionAlgorithm algorithm) {
+  switch (algorithm) {
+    case CongestionAlgorithm::cubic:
+      return "cubic";
+    case CongestionAlgorithm::new_reno:
+      return "new_reno";
+    case CongestionAlgorithm::bbr:
+      return "bbr";
+    case CongestionAlgorithm::dctcp:
+      return "dctcp";
+  }
+  return "";
+}
 
 // RFC 6928 section 2: IW = min (10*MSS, max (2*MSS, 14600)).
 [[nodiscard]] constexpr uint32_t initial_window_bytes(uint32_t mss) {
@@ -44,12 +60,15 @@ struct AckContext {
 struct CongestionMemory {
   static constexpr uint32_t ssthresh_unset = UINT32_MAX;
 
+  // Beside what the names say, of bbr: inflight_longterm, the bits of bw, min_rtt in microseconds,
+  // and when it probed for bandwidth last.
   uint32_t cwnd = 0;
   uint32_t ssthresh = ssthresh_unset;
-  uint32_t plateau = 0;          // cubic: W_max
-  uint32_t pipe_ack = 0;         // RFC 7661; 0: not known
-  uint16_t stamp_s = 0;          // when the window was last found valid, modulo 2^16
-  bool slow_start_over = false;  // the first slow start has ended
+  uint32_t plateau = 0;              // cubic: W_max; dctcp: the bits of alpha
+  uint32_t pipe_ack = 0;             // RFC 7661; 0: not known
+  uint16_t stamp_s = 0;              // when the window was last found valid, modulo 2^16
+  bool slow_start_over : 1 = false;  // the first slow start has ended
+  bool cwr_due : 1 = false;          // RFC 3168 section 6.1.2
   // Each connection has its own, so that a route may choose it one day.
   CongestionAlgorithm algorithm = CongestionAlgorithm::cubic;
 
@@ -61,13 +80,18 @@ static_assert(sizeof(CongestionMemory) <= 20);
 
 class CongestionControl {
  public:
-  CongestionControl() = default;
-  /// A new connection's. Units: `mss` in bytes of payload per segment.
+  CongestionControl() : loss_() {}
+  /// What the connection knows when it gets a Sender. Units: `mss` in bytes of payload per segment.
+  struct Start {
+    uint16_t mss = 536;
+    Duration srtt{};  // 0: not known yet
+    Instant now{};
+    bool paced = false;  // wanted for the algorithms that do without
+  };
+  CongestionControl(const CongestionMemory& memory, const Start& start);
   CongestionControl(CongestionAlgorithm algorithm, uint16_t mss)
-      : CongestionControl(CongestionMemory::fresh(algorithm, mss), mss) {}
-  /// One that sends again. The next call tells how long it was idle: on_idle_restart().
-  CongestionControl(const CongestionMemory& memory, uint16_t mss);
-  [[nodiscard]] CongestionMemory memory() const;
+      : CongestionControl(CongestionMemory::fresh(algorithm, mss), Start{.mss = mss}) {}
+  [[nodiscard]] CongestionMemory memory(Instant now) const;
 
   /// Every ACK that delivers something, or finds something lost, in every mode. Loss events that it
   /// led to come first.
@@ -88,23 +112,38 @@ class CongestionControl {
   void on_rto(Instant now, RtoEvent event);
   /// The loss event, or timeout, of this recovery was none: all is as it was before.
   /// Source: RFC 4015; RFC 9438 section 4.9.
-  void on_undo();
+  void on_undo(Instant now);
   /// Nothing was in flight for `idle`, which is longer than one RTO, and now there will be.
   void on_idle_restart(Instant now, Duration idle);
   /// The path's MTU changed. Windows are bytes and stay.
   void set_mss(uint16_t mss);
+  /// Has the window been reduced, and the peer not been told? Source: RFC 3168 section 6.1.2, CWR.
+  [[nodiscard]] bool cwr_due() const { return cwr_due_; }
+  void on_cwr_sent() { cwr_due_ = false; }
 
   /// Units: bytes. Never below one MSS.
   [[nodiscard]] uint32_t cwnd() const { return cwnd_; }
   [[nodiscard]] uint32_t ssthresh() const { return ssthresh_; }
   [[nodiscard]] bool in_slow_start() const { return cwnd_ < ssthresh_; }
   /// Should RFC 6937 meter what is sent during fast recovery?
-  [[nodiscard]] bool uses_prr() const { return true; }
+  [[nodiscard]] bool uses_prr() const { return algorithm_ != CongestionAlgorithm::bbr; }
+  /// Units: bytes per second; 0: nothing is paced.
+  [[nodiscard]] uint64_t pacing_rate() const;
+  /// The most that should leave as one train: about a millisecond at that rate. Units: bytes.
+  [[nodiscard]] uint32_t send_quantum() const;
   [[nodiscard]] uint16_t mss() const { return mss_; }
   [[nodiscard]] CongestionAlgorithm algorithm() const { return algorithm_; }
   /// The largest amount delivered in one of the latest round trips; 0: not known.
   /// Source: RFC 7661 section 4.2, pipeACK.
   [[nodiscard]] uint32_t pipe_ack() const;
+  /// Of bbr: null for the others.
+  [[nodiscard]] const BbrState* bbr() const {
+    return algorithm_ == CongestionAlgorithm::bbr ? &bbr_ : nullptr;
+  }
+  /// Of dctcp: the share of bytes that were marked, RFC 8257 section 3.3. Others: 0.
+  [[nodiscard]] float marked_share() const {
+    return algorithm_ == CongestionAlgorithm::dctcp ? loss_.dctcp.alpha : 0.0f;
+  }
 
   static constexpr uint32_t ssthresh_unset = CongestionMemory::ssthresh_unset;
   // Windows beyond this are of no use: 1 GiB is the largest that window scaling can advertise.
@@ -115,6 +154,8 @@ class CongestionControl {
   friend struct NewReno;
   friend struct HyStart;
   friend struct Validation;
+  friend struct Dctcp;
+  friend class Bbr;
 
   // HyStart++ while in the first slow start. Units: microseconds.
   struct HyStartState {
@@ -140,9 +181,10 @@ class CongestionControl {
     uint32_t acked_credit = 0;  // bytes acknowledged, not yet turned into growth
     Phase phase = Phase::first_slow_start;
     union {
-      HyStartState hystart = {};
+      HyStartState hystart;
       CubicState cubic;
     };
+    Growth() : hystart() {}
   };
   // RFC 7661.
   struct ValidationState {
@@ -152,31 +194,45 @@ class CongestionControl {
     uint32_t period_end_ms = 0;
     uint32_t valid_at_s = 0;
   };
+  // RFC 8257 section 3.3.
+  struct DctcpState {
+    uint32_t acked_bytes = 0;  // in this round trip
+    uint32_t marked_bytes = 0;
+    float alpha = 1.0f;  // DCTCP.Alpha: "SHOULD be initialized to 1"
+  };
   // Of every algorithm whose window answers to losses.
   struct LossBased {
-    StreamOffset round_end;      // SND.NXT when this round trip began
-    StreamOffset reduced_until;  // SND.NXT when the window was reduced last
+    StreamOffset round_end;  // SND.NXT when this round trip began
     Growth growth;
     ValidationState validation;
+    DctcpState dctcp;
     // As it was before the first loss event of this recovery.
     Growth saved_growth;
     uint32_t saved_cwnd = 0;
     uint32_t saved_ssthresh = 0;
   };
 
+  [[nodiscard]] bool is_new_mark(const AckContext& ack);
+  void on_ack_loss_based(Instant now, const RateSample& sample, const AckContext& ack, bool marked);
   void save();
   void reduce(uint32_t in_flight_bytes);
+  void reduce_marked(uint32_t in_flight_bytes);
   void grow_slow_start(uint32_t acked_bytes, uint32_t divisor);
   void leave_first_slow_start();
 
+  StreamOffset reduced_until_;  // SND.NXT when the window was reduced last
   uint32_t cwnd_ = 0;
   uint32_t ssthresh_ = ssthresh_unset;
+  uint32_t srtt_us_ = 0;
   uint16_t mss_ = 536;
   CongestionAlgorithm algorithm_ = CongestionAlgorithm::cubic;
-  bool in_recovery_ = false;  // between the first loss event and on_recovery_end()
-  bool undo_valid_ = false;
+  bool in_recovery_ : 1 = false;  // between the first loss event and on_recovery_end()
+  bool undo_valid_ : 1 = false;
+  bool cwr_due_ : 1 = false;
+  bool paced_ : 1 = false;
   union {
-    LossBased loss_ = {};
+    LossBased loss_;
+    BbrState bbr_;
   };
 };
 static_assert(sizeof(CongestionControl) <= 192);

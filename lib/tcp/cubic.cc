@@ -109,7 +109,8 @@ void Cubic::on_idle_restart(CongestionControl& cc, Duration idle) {
 }
 
 // The epoch begins anew: below the plateau the curve goes on where it was, as K follows from cwnd.
-void Cubic::restore(CongestionControl& cc) {
+void Cubic::restore(CongestionControl& cc, const CongestionMemory& in) {
+  cc.loss_.growth.w_max = in.plateau;
   if (cc.ssthresh_ == CongestionControl::ssthresh_unset) return;
   cc.loss_.growth.cwnd_prior = to_window(cc.ssthresh_ / beta);
 }

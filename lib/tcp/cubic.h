@@ -17,7 +17,7 @@ struct Cubic {
   /// Time in which the sender was idle does not count. Source: RFC 9438 section 5.8.
   static void on_idle_restart(CongestionControl& cc, Duration idle);
   /// The rest of the state, from what was remembered.
-  static void restore(CongestionControl& cc);
+  static void restore(CongestionControl& cc, const CongestionMemory& in);
 
  private:
   static void begin_epoch(CongestionControl& cc, Instant now);

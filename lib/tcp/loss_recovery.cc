@@ -218,7 +218,7 @@ void LossRecovery::judge_need(SentRunPool& pool, Instant now, const Flight& flig
   const bool twice = undo_.all_duplicate() && (mode_ == RecoveryMode::open || recovered);
   if (originals || twice) {
     verdict.spurious = true;
-    congestion.on_undo();
+    congestion.on_undo(now);
     if (originals) board_.unmark_lost(pool);
     if (mode_ != RecoveryMode::rto) rack_.note_reordering();
     if (mode_ != RecoveryMode::open) leave(now, flight, congestion);

@@ -122,7 +122,7 @@ void Stack::release_sender(Connection& c) {
   Sender& sender = senders_[c.sender];
   for (Span span; sender.queue.pop(spans_, span);) release_span(span);
   sender.queue.drop_lease(catalog_);
-  c.congestion = sender.congestion.memory();
+  c.congestion = sender.congestion.memory(now_);
   sender.recovery.release(sent_runs_);
   c.path_memory = sender.recovery.path_memory() & 31;
   if (c.blocked) catalog_.cancel_wait(c.sender);
@@ -426,7 +426,7 @@ Info Stack::info(ConnectionIndex connection) const {
   out.bytes_queued = bytes_unacknowledged(connection);
   out.bytes_unread = static_cast<uint32_t>(readable(connection).size());
   const CongestionControl congestion =
-      c.sender == none ? CongestionControl(c.congestion, c.mss) : senders_[c.sender].congestion;
+      c.sender == none ? start_congestion(c) : senders_[c.sender].congestion;
   out.congestion = congestion.algorithm();
   out.cwnd_bytes = congestion.cwnd();
   out.ssthresh_bytes = congestion.ssthresh();

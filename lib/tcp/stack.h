@@ -298,6 +298,10 @@ class Stack {
             .srtt = c.rtt.srtt(),
             .min_rtt = c.rtt.min_rtt()};
   }
+  [[nodiscard]] CongestionControl start_congestion(const Connection& c) const {
+    return {c.congestion,
+            {.mss = c.mss, .srtt = c.rtt.srtt(), .now = now_, .paced = config_.pacing}};
+  }
   [[nodiscard]] uint32_t now_ms() const { return timestamp_clock_ms(now_); }
   [[nodiscard]] uint32_t now_us() const {
     return static_cast<uint32_t>(static_cast<uint64_t>(now_.ns()) / 1000);

@@ -77,7 +77,7 @@ bool Stack::take_sender(Connection& c) {
   c.sender = index;
   Sender& sender = senders_[index];
   sender.queue.reset(c.snd_nxt());
-  sender.congestion = CongestionControl(c.congestion, c.mss);
+  sender.congestion = start_congestion(c);
   sender.recovery.reset(c.snd_nxt(), c.path_memory);
   sender.limited.reset(now_us());
   sender.again = {};

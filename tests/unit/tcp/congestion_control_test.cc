@@ -47,7 +47,7 @@ TEST(CongestionControl, UndoPutsBackWhatASpuriousLossTook) {
     flow.cc.on_loss_event(flow.now, before);
     flow.cc.on_rto(flow.now, {.first = true, .in_flight_bytes = before});  // of the same recovery
     EXPECT_EQ(flow.cc.cwnd(), SteadyFlow::mss);
-    flow.cc.on_undo();
+    flow.cc.on_undo(flow.now);
     flow.cc.on_recovery_end(flow.now);
     EXPECT_EQ(flow.cc.cwnd(), before);
     EXPECT_EQ(flow.cc.ssthresh(), CongestionControl::ssthresh_unset);
@@ -63,7 +63,7 @@ TEST(CongestionControl, AFinishedRecoveryCanBeUndoneOnce) {
   const uint32_t before = flow.cc.cwnd();
   flow.lose();
   const uint32_t after = flow.cc.cwnd();
-  flow.cc.on_undo();
+  flow.cc.on_undo(flow.now);
   EXPECT_EQ(flow.cc.cwnd(), before);
   flow.lose();
   EXPECT_EQ(flow.cc.cwnd(), after);
@@ -95,7 +95,7 @@ TEST(CongestionControl, MemoryKeepsWindowThresholdAndPhase) {
     for (int i = 0; i < 5; ++i) flow.round_trip(50_ms);
     flow.lose();
     for (int i = 0; i < 5; ++i) flow.round_trip(50_ms);
-    const CongestionControl back(flow.cc.memory(), SteadyFlow::mss);
+    const CongestionControl back(flow.cc.memory(flow.now), {.mss = SteadyFlow::mss});
     EXPECT_EQ(back.algorithm(), algorithm);
     EXPECT_EQ(back.cwnd(), flow.cc.cwnd());
     EXPECT_EQ(back.ssthresh(), flow.cc.ssthresh());

@@ -129,7 +129,7 @@ TEST(Cubic, ComesBackFromMemoryOntoTheSameCurve) {
   kept.lose();
   for (int i = 0; i < 5; ++i) kept.round_trip(100_ms);
   SteadyFlow restored = kept;
-  restored.cc = CongestionControl(kept.cc.memory(), SteadyFlow::mss);
+  restored.cc = CongestionControl(kept.cc.memory(kept.now), {.mss = SteadyFlow::mss});
   EXPECT_EQ(restored.cc.cwnd(), kept.cc.cwnd());
   for (int i = 0; i < 20; ++i) {
     kept.round_trip(100_ms);

@@ -73,7 +73,7 @@ TEST(Validation, ALossWhileNotValidCountsAgainstWhatWasUsed) {
 
 TEST(Validation, MemoryKeepsTheTime) {
   SteadyFlow flow = grown();
-  CongestionControl back(flow.cc.memory(), SteadyFlow::mss);
+  CongestionControl back(flow.cc.memory(flow.now), {.mss = SteadyFlow::mss});
   back.on_idle_restart(flow.now + 302_s, 302_s);
   EXPECT_EQ(back.cwnd(), flow.cc.cwnd() / 2);
 }
