@@ -49,6 +49,20 @@ SipKey random_key() {
   return key;
 }
 
+tcp::CongestionAlgorithm congestion_of(control::Congestion asked) {
+  switch (asked) {
+    case control::Congestion::cubic:
+      return tcp::CongestionAlgorithm::cubic;
+    case control::Congestion::bbr:
+      return tcp::CongestionAlgorithm::bbr;
+    case control::Congestion::new_reno:
+      return tcp::CongestionAlgorithm::new_reno;
+    case control::Congestion::dctcp:
+      return tcp::CongestionAlgorithm::dctcp;
+  }
+  return tcp::CongestionAlgorithm::cubic;
+}
+
 std::string read_text(const char* path) {
   const std::ifstream file(path);
   std::ostringstream text;
@@ -231,6 +245,9 @@ engine::Config Daemon::engine_config(size_t port, uint32_t worker) const {
   const bool listens = config.tcp.ports.push_back(options_.http_port);
   ASSERT(listens);
   config.tcp.mtu = facts.mtu;
+  config.tcp.congestion = congestion_of(options_.congestion);
+  config.tcp.ecn = options_.ecn;
+  config.tcp.pacing = options_.pacing;
   config.tcp.train_max_bytes = std::min(config.tcp.train_max_bytes, facts.train_max_bytes);
   config.tcp.key = random_key();
   config.tcp.fast_open_key = fast_open_key_;

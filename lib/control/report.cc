@@ -94,6 +94,13 @@ std::string format_sending(const Json& row) {
       ms("app_limited_us"), ms("rwnd_limited_us"), ms("cwnd_limited_us"));
 }
 
+std::string format_control(const Json& row) {
+  return fmt::format("    {}{} pacing:{}/s bandwidth:{}/s marked:{}/10000 pipe_ack:{}\n",
+                     text(row, "congestion"), row.value("ecn", false) ? " ecn" : "",
+                     number(row, "pacing_bytes_per_s"), number(row, "bandwidth_bytes_per_s"),
+                     number(row, "marked_per_10000"), number(row, "pipe_ack"));
+}
+
 }  // namespace
 
 std::string format_connection(const Json& row) {
@@ -110,7 +117,7 @@ std::string format_connection(const Json& row) {
              static_cast<double>(number(row, "min_rtt_us")) / 1000,
              static_cast<double>(number(row, "rto_us")) / 1000, number(row, "retransmissions"),
              number(row, "acknowledged"), number(row, "received"), number(row, "queued")) +
-         format_sending(row);
+         format_sending(row) + format_control(row);
 }
 
 std::string format_dictionary(const Json& dictionary) {

@@ -15,7 +15,7 @@ namespace {
 
 using Kind = OptionRow::Kind;
 
-constexpr std::array<OptionRow, 27> rows{{
+constexpr std::array<OptionRow, 30> rows{{
     {"root", "DIR", "Directory to serve", Kind::single, false},
     {"port", "SPEC",
      "Port to serve on: a PCI address, tap[:NAME], af_xdp:IFACE, af_packet:IFACE, memif:SOCKET or "
@@ -64,6 +64,13 @@ constexpr std::array<OptionRow, 27> rows{{
      "What an idle worker does: spin, or sleep for a fraction of a millisecond (default: by the "
      "driver)",
      Kind::single, false},
+    {"congestion", "cubic|bbr|new_reno|dctcp",
+     "Congestion control of every connection (default cubic); dctcp inside a data centre only",
+     Kind::single, false},
+    {"ecn", "on|off", "Agree on ECN with clients that offer it (default on)", Kind::single, false},
+    {"pacing", "on|off",
+     "Spread what cubic, new_reno and dctcp send over the round trip (default on)", Kind::single,
+     false},
     {"no-huge", "", "Use no hugepages (default: use them where there are enough)", Kind::flag,
      false},
     {"instance", "NAME", "Name for sluicectl and dpdk-telemetry.py -f (default: sluice-PID)",
@@ -263,12 +270,22 @@ Result<void> apply(const Setting& setting, ServeOptions& options) {
        {"info", LogLevel::info},
        {"warning", LogLevel::warning},
        {"error", LogLevel::error}}};
+  static constexpr std::array<std::pair<std::string_view, Congestion>, 4> congestion{
+      {{"cubic", Congestion::cubic},
+       {"bbr", Congestion::bbr},
+       {"new_reno", Congestion::new_reno},
+       {"dctcp", Congestion::dctcp}}};
+  static constexpr std::array<std::pair<std::string_view, bool>, 4> on_off{
+      {{"on", true}, {"off", false}, {"true", true}, {"false", false}}};
   const std::string& name = setting.name;
   const std::string& value = setting.value;
   if (name == "root") return parse_text(value, options.root);
   if (name == "cores") return assign(parse_core_list(value), options.cores);
   if (name == "chunk") return parse_chunk(value, options.chunk_bytes);
   if (name == "polling") return parse_word(value, polling, options.polling);
+  if (name == "congestion") return parse_word(value, congestion, options.congestion);
+  if (name == "ecn") return parse_word(value, on_off, options.ecn);
+  if (name == "pacing") return parse_word(value, on_off, options.pacing);
   if (name == "log-level") return parse_word(value, levels, options.log_level);
   if (name == "instance") return parse_instance(value, options.instance);
   if (name == "drivers-config") return parse_text(value, options.drivers_directory);

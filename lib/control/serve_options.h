@@ -21,6 +21,7 @@
 namespace sluice::control {
 
 enum class Polling : uint8_t { automatic, busy, adaptive };
+enum class Congestion : uint8_t { cubic, bbr, new_reno, dctcp };
 enum class LogLevel : uint8_t { debug, info, warning, error };
 
 struct PortOptions {
@@ -51,6 +52,9 @@ struct ServeOptions {
   uint16_t mss_max = 0;           // 0: by the MTU
   uint32_t objects_max = 65'536;  // files known at a time
   Polling polling = Polling::automatic;
+  Congestion congestion = Congestion::cubic;
+  bool ecn = true;
+  bool pacing = true;
   bool no_huge = false;
   std::string instance;           // name of the telemetry directory; default: sluice-<pid>
   std::string drivers_directory;  // empty: where they were installed

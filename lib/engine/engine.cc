@@ -116,7 +116,7 @@ void Engine::emit(const inet::PathRef& path, const tcp::Flow& flow, const tcp::S
                   wire::TxFrame& out) {
   out.clear();
   inet_.emit(path, flow.remote, flow.local,
-             {.l4_bytes = segment.header_length + segment.payload_length}, out);
+             {.ecn = segment.ecn, .l4_bytes = segment.header_length + segment.payload_length}, out);
   std::memcpy(out.header.data() + out.header_length, segment.header.data(), segment.header_length);
   out.header_length = static_cast<uint16_t>(out.header_length + segment.header_length);
   out.l4_length = static_cast<uint8_t>(segment.header_length);

@@ -124,6 +124,9 @@
   ROW(tcp_challenge_acks, "segments", "challenge ACKs and answers to unacceptable segments (RFC 5961)") \
   ROW(tcp_challenge_acks_limited, "segments", "challenge ACKs not sent: above the rate limit") \
   ROW(tcp_resets_sent, "segments", "RSTs sent") \
+  ROW(tcp_ecn_agreed, "connections", "connections that agreed on ECN (RFC 3168)") \
+  ROW(tcp_ecn_marks_received, "segments", "segments that came with a congestion mark on a connection with ECN") \
+  ROW(tcp_ecn_echoes, "segments", "ACKs that said that something of ours was marked") \
   ROW(tcp_resets_limited, "segments", "RSTs to segments of no connection not sent: above the rate limit") \
   ROW(tcp_replies_dropped, "segments", "RSTs and TIME-WAIT ACKs not sent: their queue was full") \
   ROW(tcp_refused_port, "segments", "SYNs for a port that is not listened on") \

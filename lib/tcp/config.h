@@ -28,6 +28,7 @@ struct Config {
   CongestionAlgorithm congestion = CongestionAlgorithm::cubic;
   // Spread a window over its round trip, where that is longer than a millisecond. BBR always is.
   bool pacing = true;
+  bool ecn = true;  // agree on it with peers that offer it: RFC 3168
   // TCP Fast Open (RFC 7413): connections that may rest on a cookie alone at a time; 0: none. The
   // key is shared by all engines of a server.
   uint32_t fast_open_pending_max = 0;

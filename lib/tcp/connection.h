@@ -87,6 +87,8 @@ struct Connection {
   bool timestamps : 1 = false;
   bool window_scaling : 1 = false;
   bool fin_sent : 1 = false;
+  bool ecn : 1 = false;      // agreed on: RFC 3168 section 6.1.1
+  bool ece_due : 1 = false;  // a mark came: every ACK says so, until CWR comes
   bool ack_now : 1 = false;
   bool ack_delayed : 1 = false;
   bool probe_due : 1 = false;   // a segment below SND.UNA, to be answered with an ACK

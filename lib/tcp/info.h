@@ -19,12 +19,18 @@ struct Info {
   CongestionAlgorithm congestion = CongestionAlgorithm::cubic;
   bool timestamps = false;
   bool sack = false;
+  bool ecn = false;
   bool blocked = false;
   bool parked = false;
   uint8_t peer_window_scale = 0;
   uint16_t mss = 0;  // payload bytes per segment sent
   uint32_t cwnd_bytes = 0;
   uint32_t ssthresh_bytes = 0;
+  uint64_t pacing_bytes_per_s = 0;     // 0: not paced
+  uint32_t pipe_ack_bytes = 0;         // RFC 7661; 0: not known
+  uint64_t bandwidth_bytes_per_s = 0;  // bbr: the estimate
+  Duration bandwidth_min_rtt;          // bbr: of its own filter
+  uint32_t marked_per_10000 = 0;       // dctcp: alpha
   uint32_t in_flight_bytes = 0;  // sent, not cumulatively acknowledged
   uint32_t pipe_bytes = 0;       // of those, in the network as far as is known
   uint32_t sacked_bytes = 0;

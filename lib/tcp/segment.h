@@ -25,6 +25,7 @@ struct Segment {
   SeqNumber ack;
   uint32_t window = 0;  // as on the wire
   uint8_t flags = 0;
+  bool congestion_experienced = false;  // marked on its way: RFC 3168
   bool has_timestamps = false;
   uint32_t ts_value = 0;
   uint32_t ts_echo = 0;
@@ -59,6 +60,11 @@ struct Segment {
     out.options = {};
   }
   return true;
+}
+
+/// An ECN-setup SYN-ACK has ECE and not CWR: RFC 3168 section 6.1.1.
+[[nodiscard]] constexpr uint8_t syn_ack_flags(bool ecn) {
+  return wire::tcp_flag::syn | wire::tcp_flag::ack | (ecn ? wire::tcp_flag::ece : 0);
 }
 
 /// A header to be written.

@@ -428,6 +428,14 @@ Info Stack::info(ConnectionIndex connection) const {
   const CongestionControl congestion =
       c.sender == none ? start_congestion(c) : senders_[c.sender].congestion;
   out.congestion = congestion.algorithm();
+  out.ecn = c.ecn;
+  out.pacing_bytes_per_s = congestion.pacing_rate();
+  out.pipe_ack_bytes = congestion.pipe_ack();
+  out.marked_per_10000 = static_cast<uint32_t>(congestion.marked_share() * 10'000.0f);
+  if (const BbrState* bbr = congestion.bbr(); bbr != nullptr) {
+    out.bandwidth_bytes_per_s = static_cast<uint64_t>(bbr->bw);
+    out.bandwidth_min_rtt = Duration::from_us(bbr->min_rtt_us);
+  }
   out.cwnd_bytes = congestion.cwnd();
   out.ssthresh_bytes = congestion.ssthresh();
   if (c.sender != none) {

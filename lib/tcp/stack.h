@@ -73,6 +73,7 @@ struct SegmentOut {
   // last.
   uint16_t segment_size = 0;
   uint32_t payload_length = 0;
+  uint8_t ecn = wire::ecn_not_capable;  // of every segment of the train
   FixedVector<content::Extent, wire::TxFrame::extents_max> payload;
   // With Poll::blocked only: what has to come into the arena first.
   struct Missing {
@@ -320,6 +321,7 @@ class Stack {
   void receive_payload(uint32_t index, const Segment& segment, int32_t distance);
   void keep_payload(uint32_t index, StreamOffset offset, Bytes payload);
   void receive_fin(uint32_t index, const Segment& segment);
+  void receive_mark(uint32_t index, const Segment& segment);
   void handle_fin(uint32_t index);
   void schedule_ack(Connection& c);
   void note_duplicate(uint32_t index, const StreamRange& range);
@@ -363,6 +365,9 @@ class Stack {
 
   // stack_output.cc
   [[nodiscard]] Plan plan(Connection& c);
+  [[nodiscard]] Plan plan_unpaced(Connection& c);
+  [[nodiscard]] uint32_t longest_train(const Sender& sender) const;
+  void start_pacing(const Connection& c, Sender& sender) const;
   [[nodiscard]] Plan plan_fresh(Connection& c, Sender& sender);
   [[nodiscard]] Plan plan_again(const Connection& c, Sender& sender);
   [[nodiscard]] Plan plan_probe(const Connection& c, const Sender& sender);

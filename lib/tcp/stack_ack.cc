@@ -117,6 +117,8 @@ void Stack::handle_sender_ack(uint32_t index, const Segment& segment, uint32_t a
   count_verdict(verdict);
   sample_rtt(c, segment, verdict.sample.rtt, acked > 0);
   RateSample& sample = verdict.sample;
+  const bool ece = c.ecn && segment.has(wire::tcp_flag::ece);
+  if (ece) counters_.add(Counter::tcp_ecn_echoes);
   if (sample.newly_acked_bytes > 0 || sample.newly_lost_bytes > 0) {
     sample.cwnd_limited = recovery.mode() != RecoveryMode::open || c.snd_una <= sender.limited_to;
     sender.congestion.on_ack(now_, sample,
@@ -125,7 +127,9 @@ void Stack::handle_sender_ack(uint32_t index, const Segment& segment, uint32_t a
                               .srtt = c.rtt.srtt(),
                               .min_rtt = c.rtt.min_rtt(),
                               .mode = recovery.mode(),
+                              .ece = ece,
                               .may_grow = acked > 0 || recovery.rack().reordering_seen()});
+    sender.train_bytes = sender.congestion.send_quantum();
   }
   rearm_send_timer(c, acked > 0 || verdict.entered_recovery);
   if (acked > 0 && c.mss < c.mss_max) judge_path(c);

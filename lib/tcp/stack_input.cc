@@ -26,6 +26,7 @@ Received Stack::handle_segment(Instant now, const inet::TcpSegment& in) {
   settle();
   counters_.add(Counter::tcp_segments_received);
   Segment segment;
+  segment.congestion_experienced = in.congestion_experienced;
   Flow flow{.remote = in.source, .local = in.local};
   if (!parse_segment(in.segment, segment, flow)) {
     counters_.add(Counter::tcp_drop_malformed);
@@ -159,6 +160,7 @@ Received Stack::handle_known(uint32_t index, Segment& segment) {
   // Sixth: RFC 6093 section 3: urgent data is in line like any other. Seventh: the text.
   Received out;
   const StreamOffset before = c.rcv_nxt;
+  if (c.ecn) receive_mark(index, segment);
   if (!segment.payload.empty()) receive_payload(index, segment, distance);
   const bool received_before = may_receive(c.state);
   if (received_before) receive_fin(index, segment);

@@ -42,7 +42,29 @@ void shorten(FixedVector<content::Extent, wire::TxFrame::extents_max>& payload, 
 
 // What to send.
 
+uint32_t Stack::longest_train(const Sender& sender) const {
+  const uint32_t bytes = std::max(sender.train_bytes, sender.pacer.free_bytes());
+  return std::min(bytes, config_.train_max_bytes);
+}
+
+// What leaves first leaves at once: RFC 6928. BBR knows a rate, once it has one.
+void Stack::start_pacing(const Connection& c, Sender& sender) const {
+  const BbrState* bbr = sender.congestion.bbr();
+  const bool rate_known = bbr != nullptr && bbr->bw > 0;
+  sender.pacer.start(rate_known ? sender.train_bytes : initial_window_bytes(c.mss));
+}
+
+// Data waits for its time; a probe of the tail and a FIN alone do not.
 Stack::Plan Stack::plan(Connection& c) {
+  Plan planned = plan_unpaced(c);
+  if (c.sender == none) return planned;
+  Sender& sender = senders_[c.sender];
+  sender.held = planned.kind != Plan::Kind::none && !planned.probe && !sender.pacer.ready(now_) &&
+                planned.range.begin < sender.queue.end();
+  return sender.held ? Plan{} : planned;
+}
+
+Stack::Plan Stack::plan_unpaced(Connection& c) {
   c.window_wanted = false;
   if (c.state < State::established) return {};
   if (c.sender == none) {
@@ -69,7 +91,7 @@ Stack::Plan Stack::plan_again(const Connection& c, Sender& sender) {
   const StreamRange lost = sender.recovery.next_retransmission(sent_runs_, now);
   if (lost.empty()) return {};
   const uint64_t wanted = lost.end - lost.begin;
-  uint32_t limit = std::min(sender.recovery.room(now, sender.congestion), config_.train_max_bytes);
+  uint32_t limit = std::min(sender.recovery.room(now, sender.congestion), longest_train(sender));
   if (limit < wanted) limit = round_down(limit, c.mss);
   if (limit == 0) return {};
   return {.kind = Plan::Kind::again,
@@ -116,7 +138,10 @@ Stack::Plan Stack::plan_fresh(Connection& c, Sender& sender) {
   const uint64_t available = end - nxt;
   const uint32_t room = sender.recovery.room(flight(c), sender.congestion);
   const uint32_t window = c.snd_wnd > c.in_flight ? c.snd_wnd - c.in_flight : 0;
-  const uint32_t limit = std::min({room, window, config_.train_max_bytes});
+  // CWR goes alone: not every NIC takes it off all segments of a train but the first.
+  const bool alone = c.ecn && sender.congestion.cwr_due();
+  const uint32_t longest = alone ? c.mss : longest_train(sender);
+  const uint32_t limit = std::min({room, window, longest});
   if (const uint32_t larger = larger_segment(c, sender, available, limit); larger > 0) {
     return {.kind = Plan::Kind::fresh, .path_probe = true, .range = {nxt, nxt + larger}};
   }
@@ -137,8 +162,7 @@ Stack::Plan Stack::plan_fresh(Connection& c, Sender& sender) {
   }
   const uint32_t bytes = round_down(limit, c.mss);
   const uint32_t whole = std::min(sender.congestion.cwnd(), c.snd_wnd);
-  const uint32_t goal =
-      std::min(round_down(whole / train_window_divisor, c.mss), config_.train_max_bytes - c.mss);
+  const uint32_t goal = std::min(round_down(whole / train_window_divisor, c.mss), longest - c.mss);
   const bool undisturbed =  // no duplicate ACKs, nothing SACKed, nothing lost
       sender.recovery.mode() == RecoveryMode::open &&
       room + c.in_flight <= sender.congestion.cwnd();
@@ -165,6 +189,7 @@ Poll Stack::poll_segment(Instant now, ConnectionIndex connection, SegmentOut& ou
   out.payload.clear();
   out.payload_length = 0;
   out.segment_size = c.mss;
+  out.ecn = wire::ecn_not_capable;
   Poll result = Poll::segment;
   if (c.state == State::closed) return Poll::nothing;
   restart_if_idle(c);
@@ -202,7 +227,10 @@ void Stack::restart_if_idle(Connection& c) {
   if (c.sender == none || c.in_flight > 0 || c.sent_ms == 0) return;
   const auto idle = Duration::from_ms(static_cast<int32_t>(now_ms() - c.sent_ms));
   if (idle <= c.rtt.rto()) return;
-  senders_[c.sender].congestion.on_idle_restart(now_, idle);
+  Sender& sender = senders_[c.sender];
+  sender.congestion.on_idle_restart(now_, idle);
+  sender.train_bytes = sender.congestion.send_quantum();
+  start_pacing(c, sender);
   c.sent_ms = std::max(now_ms(), 1u);  // once
 }
 
@@ -256,6 +284,14 @@ Poll Stack::poll_data(uint32_t index, const Plan& planned, SegmentOut& out) {
   uint8_t flags = flag::ack;
   if (out.payload_length > 0 && data_end == end) flags |= flag::psh;
   if (fin) flags |= flag::fin;
+  if (c.ecn && out.payload_length > 0 && planned.kind == Plan::Kind::fresh) {
+    // RFC 3168 section 6.1.5: new data only, not what is sent again.
+    out.ecn = wire::ecn_capable_0;
+    if (senders_[c.sender].congestion.cwr_due()) {
+      flags |= flag::cwr;
+      senders_[c.sender].congestion.on_cwr_sent();
+    }
+  }
   const HeaderOut header = header_for(c, begin, flags);
   out.header_length = emit_header(header, out.header.data());
   note_sent(c, planned, {begin, data_end + (fin ? 1 : 0)});
@@ -291,6 +327,7 @@ void Stack::note_sent(Connection& c, const Plan& planned, const StreamRange& sen
           {.range = sent, .again = !fresh, .probe = planned.probe, .clock_ms = now_ms()})) {
     counters_.add(Counter::tcp_sent_runs_exhausted);
   }
+  sender.pacer.on_sent(now_, {.bytes = length, .rate = sender.congestion.pacing_rate()});
   if (planned.probe) {
     sender.probe_due = false;
     counters_.add(Counter::tcp_tail_probes);
@@ -336,7 +373,7 @@ HeaderOut Stack::header_for(Connection& c, StreamOffset at, uint8_t flags) {
           .remote_port = c.flow.remote_port,
           .seq = wrap(c.iss, at),
           .ack = ack,
-          .flags = flags,
+          .flags = static_cast<uint8_t>(flags | (c.ece_due ? flag::ece : 0)),
           .window = static_cast<uint16_t>(std::min<uint32_t>(c.rcv_window(), 65'535)),
           .timestamps = c.timestamps,
           .ts_value = now_ms() + c.ts_offset,
@@ -434,7 +471,7 @@ void Stack::emit_syn_ack(Connection& c, SegmentOut& out) {
     counters_.add(Counter::tcp_syn_ack_retransmitted);
   }
   if (c.state == State::syn_received) c.in_flight = 1;
-  const HeaderOut header = header_for(c, StreamOffset(0), flag::syn | flag::ack);
+  const HeaderOut header = header_for(c, StreamOffset(0), syn_ack_flags(c.ecn));
   const Handshake offered{
       .window_scale = c.window_scaling ? uint8_t{0} : Handshake::no_window_scale,
       .sack_permitted = c.sack_permitted};
@@ -448,6 +485,7 @@ void Stack::emit_syn_ack(Connection& c, SegmentOut& out) {
 bool Stack::poll_reply(SegmentOut& out, Flow& flow) {
   Reply reply;
   if (!replies_.pop(reply)) return false;
+  out.ecn = wire::ecn_not_capable;
   flow = reply.flow;
   out.payload.clear();
   out.payload_length = 0;

@@ -110,7 +110,7 @@ void Stack::note_path_probe(Connection& c, const Plan& planned, const StreamRang
   end_search_if_close(c);
   // RFC 4821 section 7.6.1: the loss of a probe is no sign of congestion.
   if (senders_[c.sender].recovery.mode() == RecoveryMode::fast) {
-    senders_[c.sender].congestion.on_undo();
+    senders_[c.sender].congestion.on_undo(now_);
   }
 }
 

@@ -106,6 +106,21 @@ void Stack::note_duplicate(uint32_t index, const StreamRange& range) {
   connections_[index].ack_now = true;
 }
 
+// RFC 3168 section 6.1.3: a mark is echoed until the peer says CWR. RFC 8257 section 3.2: each is
+// echoed once, and a change at once.
+void Stack::receive_mark(uint32_t index, const Segment& segment) {
+  Connection& c = connections_[index];
+  if (segment.congestion_experienced) counters_.add(Counter::tcp_ecn_marks_received);
+  if (config_.congestion == CongestionAlgorithm::dctcp) {
+    if (segment.payload.empty() || c.ece_due == segment.congestion_experienced) return;
+    c.ece_due = segment.congestion_experienced;
+    c.ack_now = true;
+    return;
+  }
+  if (segment.has(wire::tcp_flag::cwr)) c.ece_due = false;
+  if (segment.congestion_experienced) c.ece_due = true;
+}
+
 // Eighth: the FIN bit.
 void Stack::receive_fin(uint32_t index, const Segment& segment) {
   Connection& c = connections_[index];

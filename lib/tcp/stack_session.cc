@@ -78,6 +78,9 @@ bool Stack::take_sender(Connection& c) {
   Sender& sender = senders_[index];
   sender.queue.reset(c.snd_nxt());
   sender.congestion = start_congestion(c);
+  sender.train_bytes = sender.congestion.send_quantum();
+  sender.held = false;
+  start_pacing(c, sender);
   sender.recovery.reset(c.snd_nxt(), c.path_memory);
   sender.limited.reset(now_us());
   sender.again = {};

@@ -32,6 +32,8 @@ Handshake Stack::read_handshake(const Flow& flow, const Segment& syn) const {
   Handshake asked{.mss = flow.remote.is_v4() ? mss_default_v4 : mss_default_v6,
                   .sack_permitted = options.sack_permitted,
                   .timestamps = syn.has_timestamps};
+  // RFC 3168 section 6.1.1: an ECN-setup SYN has both flags.
+  asked.ecn = config_.ecn && syn.has(flag::ece) && syn.has(flag::cwr);
   if (options.has_mss) asked.mss = std::max(options.mss, mss_min);
   if (options.has_window_scale) {
     asked.window_scale = std::min(options.window_scale, window_scale_max);
@@ -108,6 +110,7 @@ void Stack::begin(uint32_t index, const Flow& flow, SeqNumber irs, const Handsha
   c.rcv_edge = irs + 1 + receive_buffer_bytes;
   c.heard_ms = now_ms();
   c.sack_permitted = agreed.sack_permitted;
+  c.ecn = agreed.ecn;
   if (agreed.window_scale != Handshake::no_window_scale) {
     c.snd_wscale = agreed.window_scale;
     c.window_scaling = true;
@@ -156,7 +159,7 @@ void Stack::reply_cookie(const Flow& flow, const Segment& syn) {
                    .remote_port = flow.remote_port,
                    .seq = made.iss,
                    .ack = syn.seq + 1,
-                   .flags = flag::syn | flag::ack,
+                   .flags = syn_ack_flags(made.agreed.ecn),
                    .window = static_cast<uint16_t>(receive_buffer_bytes)};
   if (made.agreed.timestamps) {
     const uint32_t offset = timestamp_offset(config_.key, flow);
@@ -257,6 +260,7 @@ void Stack::become_established(uint32_t index, const Segment& segment) {
   c.snd_wnd = segment.window << c.snd_wscale;
   c.snd_wl1 = segment.seq;
   counters_.add(Counter::tcp_accepted);
+  if (c.ecn) counters_.add(Counter::tcp_ecn_agreed);
   add_event(index, EventKind::accepted);
 }
 

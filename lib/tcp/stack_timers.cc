@@ -87,6 +87,9 @@ void Stack::schedule_wheel(uint32_t index) {
   if (!c.in_wheel && c.state != State::syn_received) {
     at = std::min(at, keep_alive_deadline(c));
   }
+  if (c.sender != none && senders_[c.sender].held) {
+    at = std::min(at, senders_[c.sender].pacer.until());
+  }
   if (c.timed) {
     const auto wait = static_cast<int32_t>(c.deadline_ms - now_ms());
     at = std::min(at, now_ + Duration::from_ms(std::max(wait, 0)));

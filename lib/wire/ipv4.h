@@ -29,6 +29,7 @@ inline constexpr uint16_t ipv4_fragment_mask = 0x3fff;  // more-fragments flag a
 
 // RFC 3168: the ECN field.
 inline constexpr uint8_t ecn_not_capable = 0;
+inline constexpr uint8_t ecn_capable_0 = 2;  // ECT(0)
 inline constexpr uint8_t ecn_congestion_experienced = 3;
 
 struct Ipv4Header {

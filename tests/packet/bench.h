@@ -32,6 +32,7 @@ struct Sent {
   wire::TcpHeader header;
   wire::TcpOptions options;
   std::vector<std::byte> payload;
+  uint8_t ecn = 0;
 };
 
 class Bench {
@@ -258,6 +259,8 @@ class Bench {
       Sent one{.at = now, .flow = flow, .header = view.header, .options = options, .payload = {}};
       one.header.sequence += static_cast<uint32_t>(begin);
       if (!is_last) one.header.flags = static_cast<uint8_t>(one.header.flags & ~last_only);
+      if (begin > 0) one.header.flags &= static_cast<uint8_t>(~wire::tcp_flag::cwr);
+      one.ecn = segment_.ecn;
       const auto from = payload.begin() + static_cast<ptrdiff_t>(begin);
       one.payload.assign(from, from + static_cast<ptrdiff_t>(length));
       sent.push_back(std::move(one));

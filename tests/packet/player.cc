@@ -187,6 +187,7 @@ PacketSpec Player::describe(const Sent& sent) {
   }
   PacketSpec packet;
   packet.flags = sent.header.flags;
+  packet.ecn = sent.ecn;
   packet.begin = sent.header.sequence - peer_.local_isn;
   packet.length = static_cast<uint32_t>(sent.payload.size());
   if (sent.header.has(wire::tcp_flag::ack)) packet.ack = sent.header.acknowledgment - peer_.isn;
@@ -219,6 +220,7 @@ std::string Player::mismatch(const PacketSpec& expected, const PacketSpec& actua
       (expected.begin != actual.begin || expected.length != actual.length)) {
     return "sequence numbers";
   }
+  if (expected.ecn && expected.ecn != actual.ecn) return "ECN";
   if (expected.ack && expected.ack != actual.ack) return "acknowledgment";
   if (expected.window && expected.window != actual.window) return "window";
   if (!expected.options) return {};

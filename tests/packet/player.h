@@ -11,9 +11,17 @@
 
 namespace sluice::packet {
 
+/// Scripts tell what leaves, not how it is spread over the round trip: those that do say `config
+/// pacing on`.
+[[nodiscard]] inline tcp::Config unpaced() {
+  tcp::Config config;
+  config.pacing = false;
+  return config;
+}
+
 /// What a script's `config` lines ask for.
 struct Staging {
-  tcp::Config config;
+  tcp::Config config = unpaced();
   bool ipv6 = false;
   bool consume_manually = false;
   bool hold_pieces = false;

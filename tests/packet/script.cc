@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <sstream>
 
+#include "wire/ipv4.h"
 #include "wire/tcp.h"
 
 namespace sluice::packet {
@@ -140,6 +141,9 @@ bool parse_packet(std::string text, PacketSpec& packet) {
   std::vector<std::string> words = split(text, " \t");
   if (!words.empty() && words[0] == "[ce]") {
     packet.congestion_marked = true;
+    words.erase(words.begin());
+  } else if (!words.empty() && (words[0] == "[ect0]" || words[0] == "[noecn]")) {
+    packet.ecn = words[0] == "[ect0]" ? wire::ecn_capable_0 : wire::ecn_not_capable;
     words.erase(words.begin());
   }
   if (words.size() < 2 || !parse_flags(words[0], packet.flags) ||

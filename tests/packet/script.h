@@ -7,6 +7,7 @@
 //   +0     > S. 0:0(0) ack 1 <mss 1460,sackOK,wscale 7>             the stack must send
 //   +0     >> . 1:14481(14480) ack 1                                ... as a run of segments
 //   +0     >| . 1:1(0) ack 9001                                     the last of those sent so far
+//   +0     > [ect0] . 1:1001(1000) ack 1                            ... marked ECT(0), or [noecn]
 //   +0.1   << . 1:9001(9000) ack 1 win 500                          the peer sends a run
 //   +0     send 100000                                              the application acts
 //   +0.2   expect no packet                                         nothing since the last match
@@ -59,6 +60,7 @@ struct PacketSpec {
   bool as_train = false;           // `>>`, `<<`
   bool last_of_all = false;        // `>|`
   bool congestion_marked = false;  // CE in the IP header
+  std::optional<uint8_t> ecn;      // of what the stack sends
 };
 
 struct Inbound {

@@ -56,9 +56,19 @@ bool set_one(const std::vector<std::string>& words, Staging& out) {
   }
   if (name == "consume" && value == "manual") return out.consume_manually = true;
   if (name == "pieces" && value == "none") return out.hold_pieces = true;
-  if (name == "congestion" && value == "new_reno") {
-    out.config.congestion = tcp::CongestionAlgorithm::new_reno;
-    return true;
+  if (name == "congestion") {
+    using Algorithm = tcp::CongestionAlgorithm;
+    for (const auto algorithm :
+         {Algorithm::cubic, Algorithm::new_reno, Algorithm::bbr, Algorithm::dctcp}) {
+      if (value != tcp::to_string(algorithm)) continue;
+      out.config.congestion = algorithm;
+      return true;
+    }
+    return false;
+  }
+  if (name == "ecn" || name == "pacing") {
+    (name == "ecn" ? out.config.ecn : out.config.pacing) = value == "on";
+    return value == "on" || value == "off";
   }
   if (name == "mtu") {
     out.config.mtu = static_cast<uint16_t>(number(value));
