@@ -31,8 +31,8 @@ struct Info {
   uint64_t bandwidth_bytes_per_s = 0;  // bbr: the estimate
   Duration bandwidth_min_rtt;          // bbr: of its own filter
   uint32_t marked_per_10000 = 0;       // dctcp: alpha
-  uint32_t in_flight_bytes = 0;  // sent, not cumulatively acknowledged
-  uint32_t pipe_bytes = 0;       // of those, in the network as far as is known
+  uint32_t in_flight_bytes = 0;        // sent, not cumulatively acknowledged
+  uint32_t pipe_bytes = 0;             // of those, in the network as far as is known
   uint32_t sacked_bytes = 0;
   uint32_t lost_bytes = 0;  // known to be lost, not sent again yet
   uint32_t sent_runs = 0;   // the scoreboard's length

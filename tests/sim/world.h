@@ -46,6 +46,7 @@ struct WorldOptions {
   int64_t slot_patience_ns = 1'000'000'000'000;
   LinkOptions link;
   int64_t content_delay_ns = 50'000;
+  tcp::CongestionAlgorithm congestion = tcp::CongestionAlgorithm::cubic;
   bool clients_answer_neighbors = true;
 
   [[nodiscard]] std::string describe() const;
