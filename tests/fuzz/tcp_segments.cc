@@ -134,8 +134,7 @@ class Fuzz {
     config.receive_buffers = 1 + choice / 32 % 2;
     config.send_queues = 1 + choice / 64 % 3;
     config.sent_runs = 1;
-    config.congestion =
-        choice % 2 == 0 ? tcp::CongestionAlgorithm::cubic : tcp::CongestionAlgorithm::new_reno;
+    config.congestion = static_cast<tcp::CongestionAlgorithm>(choice % 4);
     config.keep_alive_after = Duration::from_s(5);
     config.keep_alive_interval = Duration::from_s(1);
     config.user_timeout = Duration::from_s(30);
@@ -151,7 +150,7 @@ class Fuzz {
         bench_.stack.handle_segment(bench_.now, {.source = inet::Address::v4(0xc000'0205),
                                                  .segment = bytes,
                                                  .local = 0,
-                                                 .congestion_experienced = false});
+                                                 .congestion_experienced = bytes.size() % 3 == 0});
     if (received.connection.is_none()) return;
     consume(received.connection, received.readable);
   }

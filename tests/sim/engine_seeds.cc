@@ -145,6 +145,7 @@ void run_seed(uint64_t seed) {
   Prng prng(seed);
   WorldOptions options;
   options.seed = seed;
+  options.congestion = static_cast<tcp::CongestionAlgorithm>(seed % 4);
   options.ipv6 = prng.chance(1, 2);
   options.chunk_bytes = static_cast<uint32_t>(4096 << prng.below(5));
   options.chunk_count = static_cast<uint32_t>(2 + prng.below(12));

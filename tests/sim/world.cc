@@ -55,6 +55,7 @@ engine::Config engine_config(const WorldOptions& options, const HostAddress& sel
   config.tcp.send_queues = or_all(options.send_queues);
   config.session.slot_patience = Duration::from_ns(options.slot_patience_ns);
   config.tcp.mtu = options.mtu;
+  config.tcp.congestion = options.congestion;
   (void)config.tcp.ports.push_back(80);
   config.tcp.key = {options.seed, 2};
   config.catalog.objects_max = 64;
@@ -75,7 +76,8 @@ std::string WorldOptions::describe() const {
          std::to_string(link.delay_ns / 1000) + " us, loss " + std::to_string(link.loss_per_10000) +
          ", reorder " + std::to_string(link.reorder_per_10000) + ", corrupt " +
          std::to_string(link.corrupt_per_10000) + " per 10000, rate " +
-         std::to_string(link.bytes_per_second) + " B/s, queue " + std::to_string(link.queue_frames);
+         std::to_string(link.bytes_per_second) + " B/s, queue " +
+         std::to_string(link.queue_frames) + ", " + tcp::to_string(congestion);
 }
 
 World::World(const WorldOptions& options)
