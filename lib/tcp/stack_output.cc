@@ -119,8 +119,9 @@ Stack::Plan Stack::plan_fresh(Connection& c, Sender& sender) {
   // CWR goes alone: not every NIC takes it off all segments of a train but the first.
   const bool alone = c.ecn && sender.congestion.cwr_due();
   const uint32_t longest = alone ? c.mss : longest_train(sender);
-  const uint32_t limit = std::min({room, window, longest});
-  if (const uint32_t larger = larger_segment(c, sender, available, limit); larger > 0) {
+  const uint32_t unpaced = std::min({room, window, config_.train_max_bytes});
+  const uint32_t limit = std::min(unpaced, longest);
+  if (const uint32_t larger = larger_segment(c, sender, available, unpaced); larger > 0) {
     return {.kind = Plan::Kind::fresh, .path_probe = true, .range = {nxt, nxt + larger}};
   }
   if (available <= limit) {

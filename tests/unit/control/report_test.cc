@@ -40,7 +40,7 @@ TEST(Report, RatesAreOfWhatChanged) {
   EXPECT_EQ(format_rates(stats(), after, 0), "");
 }
 
-TEST(Report, AConnectionIsTwoLines) {
+TEST(Report, AConnectionIsFourLines) {
   const Json row = Json::parse(
       R"({"peer":"10.0.0.1:4000","local":"10.0.0.2:80","state":"established","mss":1448,
           "srtt_us":1500,"acknowledged":7})");
@@ -48,7 +48,7 @@ TEST(Report, AConnectionIsTwoLines) {
   EXPECT_THAT(text, HasSubstr("10.0.0.2:80 -> 10.0.0.1:4000\n"));
   EXPECT_THAT(text, HasSubstr("mss:1448"));
   EXPECT_THAT(text, HasSubstr("rtt:1.500"));
-  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 2);
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 4);
   EXPECT_THAT(format_connection(Json::object()), HasSubstr("?"));
 }
 
