@@ -188,6 +188,7 @@ Result<void> Daemon::open_ports(const std::vector<nic::PortSpec>& specs) {
     port.workers = budget_.plan.workers;
     port.mtu = asked.mtu;
     port.mac = asked.mac;
+    port.vlan = asked.vlan;
     port.drivers_directory = options_.drivers_directory;
     Result<std::unique_ptr<nic::Port>> opened = nic::Port::open(specs[i], port);
     if (!opened) return fail(opened.error());

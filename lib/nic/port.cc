@@ -144,6 +144,7 @@ Result<void> Port::Impl::configure(const PortUnit& unit) {
   rte_eth_conf conf{};
   // A driver that does not know of larger frames is told of the usual ones (mtu_of_interface).
   conf.rxmode.mtu = plan_.profile.mtu_of_interface ? uint16_t{RTE_ETHER_MTU} : facts.mtu;
+  if (plan_.vlan_filter != 0) conf.rxmode.offloads |= RTE_ETH_RX_OFFLOAD_VLAN_FILTER;
   if (facts.offloads.rx_checksum) {
     // virtio and vmxnet3 verify TCP only.
     conf.rxmode.offloads |=
@@ -273,6 +274,12 @@ Result<void> Port::Impl::bring_up(const PortUnit& unit) {
   }
   if (const int code = rte_eth_dev_start(unit.id); code != 0) {
     return fail(dpdk_error("the device does not start", code));
+  }
+  if (plan_.vlan_filter != 0) {
+    if (const int code = rte_eth_dev_vlan_filter(unit.id, plan_.vlan_filter, 1); code != 0) {
+      return fail(dpdk_error(
+          "the device does not let VLAN " + std::to_string(plan_.vlan_filter) + " in", code));
+    }
   }
   open_filters(unit);
   return {};

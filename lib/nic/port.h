@@ -32,9 +32,10 @@ using MacAddress = std::array<uint8_t, 6>;
 
 struct PortOptions {
   uint32_t workers = 1;
-  std::optional<uint16_t> mtu;       // default: what the device or interface has (1500 if unknown)
-  std::optional<MacAddress> mac;     // default: the device's, or derived (profile)
-  std::string drivers_directory;     // overrides the search for profiles
+  std::optional<uint16_t> mtu;    // default: what the device or interface has (1500 if unknown)
+  std::optional<MacAddress> mac;  // default: the device's, or derived (profile)
+  std::optional<uint16_t> vlan;   // that its frames are tagged with: a device may have to be told
+  std::string drivers_directory;  // overrides the search for profiles
   std::optional<Steering> steering;  // overrides the profile
   std::optional<uint16_t> queue_pairs_max;
 };

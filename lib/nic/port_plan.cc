@@ -310,6 +310,11 @@ Result<void> plan_device(const PortSpec& spec, const PortOptions& options, PortP
   if (auto done = plan_mac(spec, options, plan); !done) return done;
   facts.offloads = plan_offloads(plan.profile, info, facts.notes);
   facts.wanted = plan.profile.use;
+  // virtio lets no tagged frame in that it was not told of (VIRTIO_NET_F_CTRL_VLAN, virtio 1.1
+  // section 5.1.6.5.3); where a device can be told, it is.
+  if ((info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_VLAN_FILTER) != 0) {
+    plan.vlan_filter = options.vlan.value_or(0);
+  }
   plan.sums_ip =
       facts.offloads.tx_checksum && (info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM) != 0;
   plan.mbufs_per_frame_max = plan.profile.mbufs_per_frame_max;

@@ -37,6 +37,7 @@ struct PortPlan {
   bool sums_ip = false;  // the device fills in IPv4 header checksums
   bool set_mtu = false;
   bool set_mac = false;
+  uint16_t vlan_filter = 0;  // the VLAN that the device is told to let in; 0: it needs no word
 
   [[nodiscard]] uint16_t first_id() const { return units.front().id; }
   /// Queue pair `queue` of the port, as DPDK names it.
