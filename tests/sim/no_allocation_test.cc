@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <new>
 
+#include "inside_engine.h"
+#include "scenario.h"
 #include "world.h"
 
 namespace {
@@ -101,6 +103,12 @@ TEST(NoAllocation, DownloadsOverABadLinkAllocateNothingInTheEngine) {
   world.run_for(100'000'000'000);
   EXPECT_EQ(world.engine().snapshot().pins, 0u);
   EXPECT_GT(world.frames_sent(), 1000u);
+}
+
+TEST(NoAllocation, NeitherTheEnginesNorTheStoreAllocateInAScenario) {
+  for (uint64_t seed = 1; seed <= 100; ++seed) {
+    EXPECT_EQ(run_scenario(seed).failure, "") << "seed " << seed;
+  }
 }
 
 }  // namespace

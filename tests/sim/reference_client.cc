@@ -6,91 +6,10 @@
 namespace sluice::sim {
 namespace {
 
-constexpr uint8_t fin = 1, syn = 2, rst = 4, psh = 8, ack = 16;
-
-uint16_t get16(const uint8_t* p) {
-  return static_cast<uint16_t>(p[0] << 8 | p[1]);
-}
-uint32_t get32(const uint8_t* p) {
-  return uint32_t{get16(p)} << 16 | get16(p + 2);
-}
-void put16(uint8_t* p, uint32_t v) {
-  p[0] = static_cast<uint8_t>(v >> 8);
-  p[1] = static_cast<uint8_t>(v);
-}
-void put32(uint8_t* p, uint32_t v) {
-  put16(p, v >> 16);
-  put16(p + 2, v & 0xffff);
-}
-
-uint32_t sum16(const uint8_t* p, size_t n, uint32_t sum) {
-  for (size_t i = 0; i + 1 < n; i += 2) {
-    sum += get16(p + i);
-    sum = (sum & 0xffff) + (sum >> 16);
-  }
-  if (n % 2 == 1) sum += uint32_t{p[n - 1]} << 8;
-  return (sum & 0xffff) + (sum >> 16);
-}
-uint16_t finish(uint32_t sum) {
-  while (sum >> 16 != 0) sum = (sum & 0xffff) + (sum >> 16);
-  return static_cast<uint16_t>(~sum);
-}
-uint16_t transport_checksum(const uint8_t* ip, bool is_ipv6, uint8_t protocol, const uint8_t* l4,
-                            size_t l4_bytes) {
-  uint32_t sum = is_ipv6 ? sum16(ip + 8, 32, 0) : sum16(ip + 12, 8, 0);
-  sum += protocol + static_cast<uint32_t>(l4_bytes);
-  return finish(sum16(l4, l4_bytes, sum));
-}
+constexpr uint8_t fin = 1, syn = 2, rst = 4, psh = 8, ack = 16, ece = 64, cwr = 128;
 
 bool after(uint32_t a, uint32_t b) {
   return static_cast<int32_t>(a - b) > 0;
-}
-
-struct Parsed {
-  const uint8_t* ip = nullptr;
-  const uint8_t* tcp = nullptr;
-  size_t tcp_bytes = 0;
-};
-
-// Returns false when the frame is not TCP from `server` to `self`.
-bool parse_tcp(const HostAddress& self, const HostAddress& server, const Frame& frame, Parsed& out,
-               std::vector<std::string>& violations) {
-  if (frame.size() < 14 + 20) return false;
-  const uint16_t type = get16(frame.data() + 12);
-  const uint8_t* ip = frame.data() + 14;
-  const size_t ip_bytes = frame.size() - 14;
-  size_t header = 0, total = 0;
-  if (!self.is_ipv6 && type == 0x0800) {
-    header = size_t{ip[0] & 15u} * 4;
-    total = get16(ip + 2);
-    if (ip[9] != 6 || std::memcmp(ip + 12, server.ip.data() + 12, 4) != 0 ||
-        std::memcmp(ip + 16, self.ip.data() + 12, 4) != 0) {
-      return false;
-    }
-    if (header < 20 || header > ip_bytes || finish(sum16(ip, header, 0)) != 0) {
-      violations.emplace_back("bad IPv4 header");
-      return false;
-    }
-  } else if (self.is_ipv6 && type == 0x86dd && ip_bytes >= 40) {
-    header = 40;
-    total = 40u + get16(ip + 4);
-    if (ip[6] != 6 || std::memcmp(ip + 8, server.ip.data(), 16) != 0 ||
-        std::memcmp(ip + 24, self.ip.data(), 16) != 0) {
-      return false;
-    }
-  } else {
-    return false;
-  }
-  if (total > ip_bytes || total < header + 20) {
-    violations.emplace_back("bad IP total length");
-    return false;
-  }
-  out = {ip, ip + header, total - header};
-  if (transport_checksum(ip, self.is_ipv6, 6, out.tcp, out.tcp_bytes) != 0) {
-    violations.emplace_back("bad TCP checksum");
-    return false;
-  }
-  return true;
 }
 
 }  // namespace
@@ -128,62 +47,79 @@ void ReferenceClient::emit(uint8_t flags, uint32_t sequence, std::string_view pa
     put32(options.data() + used + 4, ts_recent_);
     used += 8;
   }
-  if (sack_ok_ && !out_of_order_.empty() && (flags & ack) != 0) {
-    option({1, 1, 5, 0});
-    const size_t length_at = used - 1;
-    size_t blocks = 0;
-    for (auto it = out_of_order_.begin(); it != out_of_order_.end() && blocks < 3; ++blocks) {
-      const uint32_t left = it->first;
-      uint32_t right = left;
-      while (it != out_of_order_.end() && it->first <= right) {
-        right = std::max(right, it->first + static_cast<uint32_t>(it->second.size()));
-        ++it;
+  if (sack_ok_ && (flags & ack) != 0) {
+    const std::vector<Block> blocks = sack_blocks((options.size() - used - 4) / 8);
+    if (!blocks.empty()) {
+      option({1, 1, 5, static_cast<uint8_t>(2 + 8 * blocks.size())});
+      for (const Block& block : blocks) {
+        put32(options.data() + used, stream_start_ + block.left);
+        put32(options.data() + used + 4, stream_start_ + block.right);
+        used += 8;
       }
-      put32(options.data() + used, stream_start_ + left);
-      put32(options.data() + used + 4, stream_start_ + right);
-      used += 8;
     }
-    options[length_at] = static_cast<uint8_t>(2 + 8 * blocks);
   }
   while (used % 4 != 0) options[used++] = 1;
 
-  const size_t ip_header = self_.is_ipv6 ? 40 : 20;
-  Frame frame(14 + ip_header + 20 + used + payload.size());
-  std::copy(server_.mac.begin(), server_.mac.end(), frame.begin());
-  std::copy(self_.mac.begin(), self_.mac.end(), frame.begin() + 6);
-  put16(frame.data() + 12, self_.is_ipv6 ? 0x86dd : 0x0800);
-  uint8_t* ip = frame.data() + 14;
   const size_t tcp_bytes = 20 + used + payload.size();
-  if (self_.is_ipv6) {
-    ip[0] = 0x60;
-    put16(ip + 4, static_cast<uint32_t>(tcp_bytes));
-    ip[6] = 6;
-    ip[7] = 64;
-    std::memcpy(ip + 8, self_.ip.data(), 16);
-    std::memcpy(ip + 24, server_.ip.data(), 16);
-  } else {
-    ip[0] = 0x45;
-    put16(ip + 2, static_cast<uint32_t>(20 + tcp_bytes));
-    ip[6] = 0x40;
-    ip[8] = 64;
-    ip[9] = 6;
-    std::memcpy(ip + 12, self_.ip.data() + 12, 4);
-    std::memcpy(ip + 16, server_.ip.data() + 12, 4);
-    put16(ip + 10, finish(sum16(ip, 20, 0)));
-  }
-  uint8_t* tcp = ip + ip_header;
+  Frame frame(14 + (self_.is_ipv6 ? 40u : 20u) + tcp_bytes);
+  uint8_t* tcp = put_headers(self_, server_, tcp_bytes, frame);
   put16(tcp, port_);
   put16(tcp + 2, server_port_);
   put32(tcp + 4, sequence);
   put32(tcp + 8, (flags & ack) != 0 ? rcv_nxt_ : 0);
   tcp[12] = static_cast<uint8_t>((20 + used) / 4 << 4);
-  tcp[13] = flags;
+  tcp[13] = static_cast<uint8_t>(flags | ecn_flags(flags));
   const uint32_t scaled = is_syn ? window() : window() >> window_scale_ok_;
   put16(tcp + 14, std::min<uint32_t>(scaled, 0xffff));
   std::memcpy(tcp + 20, options.data(), used);
   if (!payload.empty()) std::memcpy(tcp + 20 + used, payload.data(), payload.size());
-  put16(tcp + 16, transport_checksum(ip, self_.is_ipv6, 6, tcp, tcp_bytes));
+  put16(tcp + 16, transport_checksum(frame.data() + 14, self_.is_ipv6, 6, tcp, tcp_bytes));
   outbox_.push_back(std::move(frame));
+}
+
+// RFC 2018 section 4: the block of the segment that caused this ACK first, then those reported
+// before. RFC 2883 section 4: a duplicate goes in front of all, once.
+std::vector<ReferenceClient::Block> ReferenceClient::sack_blocks(size_t most) {
+  std::vector<Block> blocks;
+  if (duplicate_.left != duplicate_.right && options_.dsack) blocks.push_back(duplicate_);
+  duplicate_ = {};
+  std::vector<Block> kept;
+  for (const auto& [left, bytes] : out_of_order_) {
+    const uint32_t right = left + static_cast<uint32_t>(bytes.size());
+    if (!kept.empty() && left <= kept.back().right) {
+      kept.back().right = std::max(kept.back().right, right);
+    } else {
+      kept.push_back({left, right});
+    }
+  }
+  for (const uint32_t recent : recent_) {
+    if (blocks.size() >= most) break;
+    const auto holds = [recent](const Block& b) { return b.left <= recent && recent < b.right; };
+    const auto block = std::find_if(kept.begin(), kept.end(), holds);
+    if (block == kept.end()) continue;
+    blocks.push_back(*block);
+    kept.erase(block);
+  }
+  if (blocks.size() > most) blocks.resize(most);
+  return blocks;
+}
+
+// RFC 3168 section 6.1; RFC 8257 section 3.2 where `dctcp` is set.
+uint8_t ReferenceClient::ecn_flags(uint8_t flags) const {
+  if ((flags & syn) != 0) return options_.ecn ? ece | cwr : 0;
+  return ecn_ok_ && echo_congestion_ && (flags & ack) != 0 ? ece : 0;
+}
+
+void ReferenceClient::note_congestion(bool marked, bool window_reduced) {
+  marks_received_ += marked;
+  if (!ecn_ok_) return;
+  if (options_.dctcp) {
+    if (marked != echo_congestion_ && unacked_segments_ > 0) send_ack();
+    echo_congestion_ = marked;
+    return;
+  }
+  if (window_reduced) echo_congestion_ = false;
+  if (marked) echo_congestion_ = true;
 }
 
 void ReferenceClient::arm(int64_t now_ns) {
@@ -244,6 +180,17 @@ void ReferenceClient::send_ack() {
   unacked_segments_ = 0;
 }
 
+void ReferenceClient::note_duplicate(uint32_t at, uint32_t length) {
+  const uint32_t expected = rcv_nxt_ - stream_start_;
+  if (length == 0) return;
+  if (static_cast<int32_t>(at - expected) < 0) {
+    duplicate_ = {at, std::min(at + length, expected)};
+    return;
+  }
+  const auto held = out_of_order_.find(at);
+  if (held != out_of_order_.end() && held->second.size() >= length) duplicate_ = {at, at + length};
+}
+
 void ReferenceClient::deliver(uint32_t sequence, std::string_view payload, bool has_fin) {
   const uint32_t expected = rcv_nxt_ - stream_start_;
   uint32_t at = sequence - stream_start_;
@@ -251,6 +198,7 @@ void ReferenceClient::deliver(uint32_t sequence, std::string_view payload, bool 
     fin_seen_ = true;
     fin_sequence_ = sequence + static_cast<uint32_t>(payload.size());
   }
+  note_duplicate(at, static_cast<uint32_t>(payload.size()));
   if (static_cast<int32_t>(at - expected) < 0) {
     const uint32_t old = expected - at;
     payload.remove_prefix(std::min<size_t>(old, payload.size()));
@@ -259,6 +207,8 @@ void ReferenceClient::deliver(uint32_t sequence, std::string_view payload, bool 
   if (!payload.empty()) {
     std::string& slot = out_of_order_[at];
     if (slot.size() < payload.size()) slot.assign(payload);
+    recent_.push_front(at);
+    if (recent_.size() > 8) recent_.pop_back();
   }
   for (auto it = out_of_order_.begin(); it != out_of_order_.end();) {
     const uint32_t next = rcv_nxt_ - stream_start_;
@@ -282,7 +232,7 @@ void ReferenceClient::deliver(uint32_t sequence, std::string_view payload, bool 
 
 void ReferenceClient::handle_frame(int64_t now_ns, const Frame& frame) {
   now_ns_ = now_ns;
-  Parsed parsed;
+  ParsedTcp parsed;
   if (!parse_tcp(self_, server_, frame, parsed, violations_)) return;
   const uint8_t* tcp = parsed.tcp;
   if (get16(tcp) != server_port_ || get16(tcp + 2) != port_) return;
@@ -349,6 +299,7 @@ void ReferenceClient::handle_frame(int64_t now_ns, const Frame& frame) {
     }
     if (saw_sack && !options_.sack) violations_.emplace_back("SACK permitted was not offered");
     if (saw_timestamp && !options_.timestamps) violations_.emplace_back("timestamps not offered");
+    ecn_ok_ = options_.ecn && (flags & (ece | cwr)) == ece;
     have_peer_ = true;
     sack_ok_ = saw_sack;
     timestamps_ok_ = saw_timestamp;
@@ -408,6 +359,7 @@ void ReferenceClient::handle_frame(int64_t now_ns, const Frame& frame) {
     violations_.emplace_back("data beyond our window");
   }
   const bool in_order = sequence == rcv_nxt_ && out_of_order_.empty();
+  note_congestion(parsed.ecn == 3, (flags & cwr) != 0);
   deliver(sequence, payload, has_fin);
   ++unacked_segments_;
   if (!in_order || unacked_segments_ >= 2 || peer_closed_) {
@@ -442,46 +394,6 @@ bool ReferenceClient::poll_frame(Frame& out) {
   out = std::move(outbox_.front());
   outbox_.pop_front();
   return true;
-}
-
-bool answer_neighbor(const HostAddress& self, const Frame& frame, Frame& reply) {
-  if (frame.size() < 42) return false;
-  const uint16_t type = get16(frame.data() + 12);
-  if (!self.is_ipv6 && type == 0x0806 && get16(frame.data() + 20) == 1 &&
-      std::memcmp(frame.data() + 38, self.ip.data() + 12, 4) == 0) {
-    reply.assign(frame.begin(), frame.begin() + 42);
-    std::memcpy(reply.data(), frame.data() + 6, 6);
-    std::memcpy(reply.data() + 6, self.mac.data(), 6);
-    put16(reply.data() + 20, 2);
-    std::memcpy(reply.data() + 22, self.mac.data(), 6);
-    std::memcpy(reply.data() + 28, self.ip.data() + 12, 4);
-    std::memcpy(reply.data() + 32, frame.data() + 22, 10);
-    return true;
-  }
-  if (self.is_ipv6 && type == 0x86dd && frame.size() >= 14 + 40 + 24 && frame[20] == 58 &&
-      frame[54] == 135 && std::memcmp(frame.data() + 62, self.ip.data(), 16) == 0) {
-    reply.assign(14 + 40 + 32, 0);
-    std::memcpy(reply.data(), frame.data() + 6, 6);
-    std::memcpy(reply.data() + 6, self.mac.data(), 6);
-    put16(reply.data() + 12, 0x86dd);
-    uint8_t* ip = reply.data() + 14;
-    ip[0] = 0x60;
-    put16(ip + 4, 32);
-    ip[6] = 58;
-    ip[7] = 255;
-    std::memcpy(ip + 8, self.ip.data(), 16);
-    std::memcpy(ip + 24, frame.data() + 22, 16);
-    uint8_t* icmp = ip + 40;
-    icmp[0] = 136;
-    icmp[4] = 0x60;  // solicited, override
-    std::memcpy(icmp + 8, self.ip.data(), 16);
-    icmp[24] = 2;
-    icmp[25] = 1;
-    std::memcpy(icmp + 26, self.mac.data(), 6);
-    put16(icmp + 2, transport_checksum(ip, true, 58, icmp, 32));
-    return true;
-  }
-  return false;
 }
 
 }  // namespace sluice::sim

@@ -3,11 +3,10 @@
 // the wire: every header, length and checksum is verified, and a violation is recorded.
 //
 // It keeps up to the whole received stream in memory, acknowledges every second segment, offers
-// SACK and timestamps if asked to, retransmits what it sent on a fixed timer. No congestion
-// control: it sends little.
+// SACK (with DSACK), timestamps and ECN if asked to, retransmits what it sent on a fixed timer. No
+// congestion control: it sends little.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -16,15 +15,9 @@
 #include <string_view>
 #include <vector>
 
+#include "raw_frames.h"
+
 namespace sluice::sim {
-
-using Frame = std::vector<uint8_t>;
-
-struct HostAddress {
-  std::array<uint8_t, 6> mac{};
-  std::array<uint8_t, 16> ip{};  // IPv4 in the last four bytes when !is_ipv6
-  bool is_ipv6 = false;
-};
 
 struct ClientOptions {
   uint16_t mss = 1460;
@@ -32,6 +25,9 @@ struct ClientOptions {
   uint32_t window_bytes = 1 << 20;
   bool sack = true;
   bool timestamps = true;
+  bool dsack = true;
+  bool ecn = false;    // offers it in the SYN
+  bool dctcp = false;  // echoes marks as RFC 8257 says
   int64_t retransmit_ns = 200'000'000;
   int64_t delayed_ack_ns = 40'000'000;
 };
@@ -59,6 +55,10 @@ class ReferenceClient {
   [[nodiscard]] bool poll_frame(Frame& out);
   [[nodiscard]] int64_t next_timeout_ns() const;
 
+  [[nodiscard]] uint16_t port() const { return port_; }
+  /// What it sends and expects next.
+  [[nodiscard]] uint32_t snd_nxt() const { return snd_nxt_; }
+  [[nodiscard]] uint32_t rcv_nxt() const { return rcv_nxt_; }
   [[nodiscard]] ClientState state() const { return state_; }
   [[nodiscard]] bool peer_closed() const { return peer_closed_; }
   [[nodiscard]] const std::string& received() const { return received_; }
@@ -67,6 +67,8 @@ class ReferenceClient {
   /// What the server did that no RFC allows; empty when all is well.
   [[nodiscard]] const std::vector<std::string>& violations() const { return violations_; }
   [[nodiscard]] uint64_t segments_received() const { return segments_received_; }
+  [[nodiscard]] uint64_t marks_received() const { return marks_received_; }
+  [[nodiscard]] bool ecn_agreed() const { return ecn_ok_; }
   [[nodiscard]] uint64_t largest_frame() const { return largest_frame_; }
 
  private:
@@ -77,8 +79,18 @@ class ReferenceClient {
     bool fin = false;
   };
 
+  // Distances from the first byte of the stream.
+  struct Block {
+    uint32_t left = 0;
+    uint32_t right = 0;
+  };
+
   void emit(uint8_t flags, uint32_t sequence, std::string_view payload);
   void send_ack();
+  [[nodiscard]] std::vector<Block> sack_blocks(size_t most);
+  [[nodiscard]] uint8_t ecn_flags(uint8_t flags) const;
+  void note_congestion(bool marked, bool window_reduced);
+  void note_duplicate(uint32_t at, uint32_t length);
   void arm(int64_t now_ns);
   void deliver(uint32_t sequence, std::string_view payload, bool fin);
   [[nodiscard]] uint32_t window() const;
@@ -98,6 +110,10 @@ class ReferenceClient {
   uint32_t unread_ = 0;
   std::deque<Segment> unacknowledged_;
   std::map<uint32_t, std::string> out_of_order_;  // by distance from the first byte ever expected
+  std::deque<uint32_t> recent_;                   // of those, the latest first
+  Block duplicate_;                               // to be reported in the next ACK
+  bool ecn_ok_ = false, echo_congestion_ = false;
+  uint64_t marks_received_ = 0;
   uint32_t stream_start_ = 0;
   bool fin_seen_ = false;
   uint32_t fin_sequence_ = 0;
@@ -112,9 +128,5 @@ class ReferenceClient {
   std::deque<Frame> outbox_;
   std::vector<std::string> violations_;
 };
-
-/// Answers ARP requests and neighbour solicitations for `self`. Returns true and fills `reply` if
-/// `frame` was one.
-[[nodiscard]] bool answer_neighbor(const HostAddress& self, const Frame& frame, Frame& reply);
 
 }  // namespace sluice::sim

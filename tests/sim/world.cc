@@ -2,37 +2,12 @@
 
 #include <algorithm>
 
-#include "wire/checksum.h"
-#include "wire/segmentation.h"
+#include "cut.h"
+#include "inside_engine.h"
 
 namespace sluice::sim {
 
-thread_local bool inside_engine = false;
-
 namespace {
-
-// Runs one call of the engine.
-template <typename Call>
-auto in_engine(Call call) {
-  struct Scope {
-    Scope() { inside_engine = true; }
-    ~Scope() { inside_engine = false; }
-  } scope;
-  return call();
-}
-
-HostAddress host(bool ipv6, uint8_t last) {
-  HostAddress address;
-  address.is_ipv6 = ipv6;
-  address.mac = {2, 0, 0, 0, 0, last};
-  if (ipv6) {
-    address.ip[0] = 0xfd;
-  } else {
-    address.ip[12] = 10;
-  }
-  address.ip[15] = last;
-  return address;
-}
 
 inet::Address inet_address(const HostAddress& address) {
   const auto* bytes = reinterpret_cast<const std::byte*>(address.ip.data());
@@ -68,23 +43,21 @@ engine::Config engine_config(const WorldOptions& options, const HostAddress& sel
   return config;
 }
 
-}  // namespace
-
-std::string WorldOptions::describe() const {
-  return "chunks " + std::to_string(chunk_count) + " x " + std::to_string(chunk_bytes) +
-         ", slots " + std::to_string(head_slots) + ", delay " +
-         std::to_string(link.delay_ns / 1000) + " us, loss " + std::to_string(link.loss_per_10000) +
-         ", reorder " + std::to_string(link.reorder_per_10000) + ", corrupt " +
-         std::to_string(link.corrupt_per_10000) + " per 10000, rate " +
-         std::to_string(link.bytes_per_second) + " B/s, queue " +
-         std::to_string(link.queue_frames) + ", " + tcp::to_string(congestion);
+LinkOptions upward(LinkOptions link) {
+  link.bytes_per_second = 0;
+  link.carries_bytes = 0;
+  return link;
 }
+
+}  // namespace
 
 World::World(const WorldOptions& options)
     : options_(options),
       prng_(options.seed),
-      client_address_(host(options.ipv6, 2)),
-      server_address_(host(options.ipv6, 1)),
+      down_(options.link, prng_.next()),
+      up_(upward(options.link), prng_.next()),
+      client_address_(make_host(options.ipv6, 2)),
+      server_address_(make_host(options.ipv6, 1)),
       memory_(size_t{options.chunk_count} * options.chunk_bytes +
               size_t{options.head_slots} * content::head_slot_bytes),
       arena_{.chunks = memory_.data(),
@@ -113,26 +86,8 @@ ReferenceClient& World::connect(const ClientOptions& options) {
 }
 
 void World::deliver_later(Frame frame, bool to_server) {
-  const LinkOptions& link = options_.link;
-  const bool too_large = link.carries_bytes > 0 && frame.size() > link.carries_bytes + 14;
-  if (partitioned_ || (!to_server && too_large)) return;
-  if (prng_.chance(link.loss_per_10000, 10'000)) return;
-  int64_t at = now_ns_ + link.delay_ns;
-  if (!to_server && link.bytes_per_second > 0) {
-    const auto serial = static_cast<int64_t>(frame.size() * 1'000'000'000 / link.bytes_per_second);
-    line_free_at_ns_ = std::max(line_free_at_ns_, now_ns_);
-    if ((line_free_at_ns_ - now_ns_) / std::max<int64_t>(serial, 1) > link.queue_frames) return;
-    line_free_at_ns_ += serial;
-    at = line_free_at_ns_ + link.delay_ns;
-  }
-  if (prng_.chance(link.reorder_per_10000, 10'000)) at += 4 * link.delay_ns;
-  if (prng_.chance(link.corrupt_per_10000, 10'000)) {
-    frame[prng_.below(frame.size())] ^= static_cast<uint8_t>(1u << prng_.below(8));
-  }
-  if (prng_.chance(link.duplicate_per_10000, 10'000)) {
-    flying_.emplace(at + link.delay_ns, Flying{frame, to_server});
-  }
-  flying_.emplace(at, Flying{std::move(frame), to_server});
+  if (partitioned_) return;
+  (to_server ? up_ : down_).send(now_ns_, std::move(frame));
 }
 
 void World::arrive(const Frame& frame, bool to_server) {
@@ -162,23 +117,10 @@ void World::pump_clients() {
 }
 
 void World::emit(const wire::TxFrame& frame) {
-  std::vector<std::byte> payload;
-  for (const content::Extent& extent : frame.payload) {
-    pins_->pin(extent.chunk);
-    const MutableBytes bytes = arena_.bytes(extent);
-    payload.insert(payload.end(), bytes.begin(), bytes.end());
-  }
-  const wire::Train train(frame);
-  for (uint32_t i = 0; i < train.frame_count(); ++i) {
-    const wire::PayloadRange range = train.payload(i);
-    const Bytes part = Bytes(payload).subspan(range.offset_bytes, range.length_bytes);
-    std::array<std::byte, wire::TxFrame::header_capacity> header;
-    const size_t length = train.emit(i, wire::sum_bytes(part), header);
-    Frame out(length + part.size());
-    std::memcpy(out.data(), header.data(), length);
-    if (!part.empty()) std::memcpy(out.data() + length, part.data(), part.size());
+  for (const content::Extent& extent : frame.payload) pins_->pin(extent.chunk);
+  for (Frame& one : cut(frame, arena_)) {
     ++frames_sent_;
-    deliver_later(std::move(out), false);
+    deliver_later(std::move(one), false);
   }
   for (const content::Extent& extent : frame.payload) pins_->unpin(extent.chunk);
 }
@@ -200,7 +142,7 @@ void World::step(int64_t end_ns) {
   pump_clients();
   turn();
   int64_t next = std::min(end_ns, engine_->next_timeout().ns());
-  if (!flying_.empty()) next = std::min(next, flying_.begin()->first);
+  next = std::min({next, down_.next_ns(), up_.next_ns()});
   if (!asked_.empty()) next = std::min(next, asked_.begin()->first);
   if (content_.waiting() > 0) next = std::min(next, now_ns_ + 1'000'000);
   for (const auto& client : clients_) next = std::min(next, client->next_timeout_ns());
@@ -209,11 +151,8 @@ void World::step(int64_t end_ns) {
     content_.handle(asked_.begin()->second);
     asked_.erase(asked_.begin());
   }
-  while (!flying_.empty() && flying_.begin()->first <= now_ns_) {
-    const Flying flying = std::move(flying_.begin()->second);
-    flying_.erase(flying_.begin());
-    arrive(flying.frame, flying.to_server);
-  }
+  for (Frame frame; up_.poll(now_ns_, frame);) arrive(frame, true);
+  for (Frame frame; down_.poll(now_ns_, frame);) arrive(frame, false);
   for (const auto& client : clients_) client->handle_timeout(now_ns_);
 }
 

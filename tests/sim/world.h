@@ -1,9 +1,6 @@
-// World: one engine and any number of reference clients, on one simulated link, under one virtual
-// clock and one seed. A run is a function of its options: a failing seed replays exactly.
-//
-// The link delays, loses, reorders, duplicates and corrupts frames in both directions. What the
-// engine sends is cut into frames by wire/segmentation.h with checksums complete, pinned while "in
-// the NIC", and judged by the clients.
+// World: one engine, content without a Store (ContentSource), and any number of reference clients
+// on one pair of links, under one virtual clock and one seed. For tests of the engine alone; with
+// the Store and a disk, and several engines: cluster.h.
 #pragma once
 
 #include <cstdint>
@@ -15,23 +12,10 @@
 #include "base/prng.h"
 #include "content_source.h"
 #include "engine/engine.h"
+#include "link.h"
 #include "reference_client.h"
 
 namespace sluice::sim {
-
-/// True on this thread while the engine runs: a test's allocator can refuse to allocate then.
-extern thread_local bool inside_engine;
-
-struct LinkOptions {
-  int64_t delay_ns = 100'000;
-  uint32_t loss_per_10000 = 0;
-  uint32_t reorder_per_10000 = 0;  // delayed by four more delays
-  uint32_t duplicate_per_10000 = 0;
-  uint32_t corrupt_per_10000 = 0;
-  uint64_t bytes_per_second = 0;  // 0: no limit; server to client only
-  uint32_t queue_frames = 1000;   // tail drop in front of the limit
-  size_t carries_bytes = 0;  // IP packets from the server longer than that vanish; 0: none does
-};
 
 struct WorldOptions {
   uint64_t seed = 1;
@@ -48,8 +32,6 @@ struct WorldOptions {
   int64_t content_delay_ns = 50'000;
   tcp::CongestionAlgorithm congestion = tcp::CongestionAlgorithm::cubic;
   bool clients_answer_neighbors = true;
-
-  [[nodiscard]] std::string describe() const;
 };
 
 class World {
@@ -105,6 +87,7 @@ class World {
 
   WorldOptions options_;
   Prng prng_;
+  Link down_, up_;  // the rate limits what goes down only
   int64_t now_ns_ = 1'000'000'000;
   HostAddress client_address_, server_address_;
   std::vector<std::byte> memory_;
@@ -118,13 +101,7 @@ class World {
   uint32_t clients_connected_ = 0;
   bool partitioned_ = false;
   std::string violations_before_;  // of clients that were forgotten
-  struct Flying {
-    Frame frame;
-    bool to_server = false;
-  };
-  std::multimap<int64_t, Flying> flying_;
   std::multimap<int64_t, content::ToStore> asked_;
-  int64_t line_free_at_ns_ = 0;
   std::vector<Frame> strays_;
   uint64_t frames_sent_ = 0;
 };
