@@ -130,7 +130,9 @@ bool Bbr::is_inflight_too_high(const Sample& sample) const {
 // LossThresh, on top of what is lost while we cruise: at the estimated rate, with no queue of ours.
 // Losses that were there before a probe are not the probe's.
 float Bbr::loss_threshold() const {
-  return loss_threshold_min + std::min(s_.base_loss, base_loss_max);
+  // Startup has not cruised yet; what it does to a queue that is too short is far above either.
+  const float base = s_.full_bw_reached ? std::min(s_.base_loss, base_loss_max) : base_loss_max;
+  return loss_threshold_min + base;
 }
 
 void Bbr::learn_base_loss(const Sample& sample) {

@@ -125,6 +125,13 @@ TEST(Bbr, OnePercentOfRandomLossCostsLittle) {
   EXPECT_LT(reno.share(reno.run(5_s), 5_s), 0.3);
 }
 
+// docs/decisions/0061-bbr.md: what is lost without our doing does not bound us.
+TEST(Bbr, ThreePercentOfRandomLossOnALongPathCostLittle) {
+  FluidPath flow = path({.rtt = 100_ms, .drop_every = 33});
+  flow.run(2_s);
+  EXPECT_GT(flow.share(flow.run(8_s), 8_s), 0.85);
+}
+
 // Section 5.5.10: where losses pass 2 % of what was in flight, inflight_longterm is the bound.
 TEST(Bbr, AShallowQueueBoundsWhatIsInFlight) {
   FluidPath::Shape shallow = usual;
