@@ -34,7 +34,8 @@ class Packet:
         options = re.search(r"<(.*)>", text)
         self.options = parse_options(options.group(1)) if options else None
         words = re.sub(r"<.*>", "", text).split()
-        if words and words[0] == "[ce]":
+        self.ecn = {"[ce]": 3, "[ect0]": 2, "[noecn]": 0}.get(words[0])  # of the IP header
+        if words[0].startswith("["):
             words.pop(0)
         self.flags = 0 if words[0] == "-" else sum(FLAGS[letter] for letter in words[0])
         if words[1] == "*":
@@ -97,15 +98,15 @@ class Tap:
     def close(self):
         os.close(self.descriptor)
 
-    def send(self, tcp):
+    def send(self, tcp, ecn=0):
         pseudo = IP_PEER + IP_KERNEL + struct.pack("!HH", 6, len(tcp))
         tcp = tcp[:16] + struct.pack("!H", checksum(pseudo + tcp)) + tcp[18:]
-        ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(tcp), 0, 0x4000, 64, 6, 0, IP_PEER, IP_KERNEL)
+        ip = struct.pack("!BBHHHBBH4s4s", 0x45, ecn, 20 + len(tcp), 0, 0x4000, 64, 6, 0, IP_PEER, IP_KERNEL)
         ip = ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:]
         os.write(self.descriptor, MAC_KERNEL + MAC_PEER + b"\x08\x00" + ip + tcp)
 
     def receive(self, seconds):
-        """The next TCP segment from the kernel, or None."""
+        """The next TCP segment from the kernel and its ECN bits, or None."""
         end = time.monotonic() + seconds
         while True:
             left = max(0, end - time.monotonic())
@@ -114,7 +115,7 @@ class Tap:
             frame = os.read(self.descriptor, 65536)
             if frame[12:14] == b"\x08\x00" and frame[23] == 6 and frame[26:30] == IP_KERNEL:
                 total = struct.unpack("!H", frame[16:18])[0]
-                return frame[34:14 + total]
+                return frame[34:14 + total], frame[15] & 3
 
 
 class Player:
@@ -130,6 +131,7 @@ class Player:
         self.port, self.local_port = 40000, 80
         self.isn, self.kernel_isn, self.ts_base = 0xfffffe00, None, None
         self.more = False
+        self.ecn = 0  # of the last segment from the kernel
         self.log = []
 
     def close(self):
@@ -183,7 +185,7 @@ class Player:
                              (20 + len(options)) // 4 << 4, packet.flags, packet.window, 0,
                              1 if packet.flags & FLAGS["U"] else 0)
         self.log.append(f"  < flags {packet.flags:#x} {begin}({length}) ack {packet.ack}")
-        self.tap.send(header + options + bytes(length))
+        self.tap.send(header + options + bytes(length), packet.ecn or 0)
         self.drain()
 
     def encode(self, packet):
@@ -216,9 +218,10 @@ class Player:
     # From the kernel ----------------------------------------------------------------------------------------------
 
     def receive(self, seconds):
-        tcp = self.tap.receive(seconds)
-        if tcp is None:
+        arrived = self.tap.receive(seconds)
+        if arrived is None:
             return None
+        tcp, self.ecn = arrived
         sequence, acknowledged = struct.unpack("!II", tcp[4:12])
         flags, header = tcp[13], (tcp[12] >> 4) * 4
         options = decode(tcp[20:header])
@@ -258,6 +261,8 @@ class Player:
                 raise Mismatch(f"sequence {begin}({length})")
             if packet.ack is not None and ack != packet.ack:
                 raise Mismatch(f"ack {ack}, not {packet.ack}")
+            if packet.ecn is not None and packet.ecn != self.ecn:
+                raise Mismatch(f"ECN bits {self.ecn}, not {packet.ecn}")
             self.compare_options(packet, options)
             done += length
             if not run or done >= packet.length:
