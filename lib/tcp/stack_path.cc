@@ -57,7 +57,10 @@ void Stack::handle_path_mtu(Instant now, const inet::PathMtu& in) {
 // Requires: a sender.
 void Stack::set_mss(Connection& c, uint16_t mss) {
   c.mss = mss;
-  senders_[c.sender].congestion.set_mss(mss);
+  Sender& sender = senders_[c.sender];
+  sender.congestion.set_mss(mss);
+  // A train is a segment at least: one that was shorter would never leave.
+  sender.train_bytes = sender.congestion.send_quantum();
 }
 
 // A large segment timed out once more. Smaller ones may come through.
