@@ -9,14 +9,17 @@ mkdir -p /dev/pts /dev/shm /dev/hugepages
 mount -t devpts devpts /dev/pts
 mount -t tmpfs shm /dev/shm
 mount -t tmpfs run /run
-mount -t tmpfs tmp /tmp
-mount -t tmpfs vartmp /var/tmp
+value() { tr ' ' '\n' </proc/cmdline | sed -n "s/^sluice\\.$1=//p"; }
+agent=$(value agent)
+# A checkout in one of these must not be hidden.
+for folder in /tmp /var/tmp; do
+  case $agent in "$folder"/*) ;; *) mount -t tmpfs tmp "$folder" ;; esac
+done
 mount -t hugetlbfs -o pagesize=2M hugepages /dev/hugepages
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t debugfs debugfs /sys/kernel/debug
 mkdir -p /run/netns /run/lock
 
-value() { tr ' ' '\n' </proc/cmdline | sed -n "s/^sluice\\.$1=//p"; }
 modules=$(value modules)
 # The host's own modules are not this kernel's.
 mkdir -p "/lib/modules/$(uname -r)"
@@ -24,7 +27,7 @@ mount --bind "$modules" "/lib/modules/$(uname -r)"
 hostname "$(value name)"
 ip link set lo up
 
-/usr/bin/python3 -I "$(value agent)"
+/usr/bin/python3 -I "$agent"
 sync
 exec 3<>/dev/console
 echo o >/proc/sysrq-trigger
