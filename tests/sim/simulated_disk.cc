@@ -7,6 +7,12 @@
 #include "content_source.h"
 
 namespace sluice::sim {
+namespace {
+
+// The Store takes a disk that makes no progress in four reads for broken: this one only dawdles.
+constexpr uint32_t short_in_a_row_max = 3;
+
+}  // namespace
 
 void SimulatedDisk::put(int64_t now_ns, const std::string& path, uint64_t size, uint64_t seed) {
   std::shared_ptr<Inode>& name = names_[path];
@@ -68,8 +74,12 @@ void SimulatedDisk::read(const Inode& inode, const store::IoRequest& request,
   if (request.offset_bytes >= inode.size) return;
   auto length = static_cast<uint32_t>(
       std::min<uint64_t>(request.extent.length_bytes, inode.size - request.offset_bytes));
-  if (prng_.chance(options_.short_read_per_10000, 10'000)) {
+  const std::pair<uint64_t, uint64_t> place{inode.number, request.offset_bytes};
+  if (prng_.chance(options_.short_read_per_10000, 10'000) &&
+      short_in_a_row_[place]++ < short_in_a_row_max) {
     length = static_cast<uint32_t>(prng_.below(uint64_t{length} + 1));
+  } else {
+    short_in_a_row_.erase(place);
   }
   const MutableBytes bytes = arena_.bytes(request.extent);
   for (uint32_t i = 0; i < length; ++i) {

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/prng.h"
@@ -66,6 +67,8 @@ class SimulatedDisk {
   std::vector<std::shared_ptr<Inode>> open_;
   std::multimap<int64_t, Pending> pending_;
   content::ArenaView arena_;
+  // Reads in a row that were short at a place (inode, offset).
+  std::map<std::pair<uint64_t, uint64_t>, uint32_t> short_in_a_row_;
   uint64_t inodes_ = 0;
   uint64_t errors_ = 0;
   uint64_t reads_ = 0;
