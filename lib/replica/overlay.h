@@ -1,0 +1,70 @@
+// Overlay: stands between the Store and the Disk, on the store's thread, and makes published
+// generations look like files to the Store.
+//
+//   worker -> Lookup{path} -> redirect() -> Lookup{internal name} -> Store
+//   Store  -> IoRequest -> [ internal name or a file of one: here | anything else: the disk ]
+//
+// An internal name is '\x01' and the generation in 32 hexadecimal digits. A client cannot ask for
+// one: redirect() turns such a path of a worker into one that does not exist. Both the clients'
+// lookups of a published path and the Node's own meet in the Store's one object for that name, so a
+// piece is in the arena once.
+//
+// Versions: Version{device = published_device, inode = etag, size, modified, changed = number}.
+// Pure.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "base/time.h"
+#include "content/message.h"
+#include "replica/overlay_messages.h"
+#include "store/io.h"
+
+namespace sluice::replica {
+
+inline constexpr size_t internal_name_bytes = 33;
+struct InternalName {
+  std::array<char, internal_name_bytes> text{};
+  [[nodiscard]] std::string_view view() const { return {text.data(), text.size()}; }
+};
+[[nodiscard]] InternalName internal_name(GenerationId generation);
+
+struct OverlayConfig {
+  uint32_t generations_max = 4'096;
+  uint32_t max_open_files = 0;   // as in store::Config
+  uint32_t reads_in_flight = 0;  // likewise
+  uint32_t chunk_bytes = 0;
+  SipKey path_key;
+};
+
+class Overlay {
+ public:
+  explicit Overlay(const OverlayConfig& config);
+  ~Overlay();
+
+  // From workers to the Store
+  /// The path that a worker's lookup is for. The text lives at least until the lookup's answer.
+  [[nodiscard]] std::string_view redirect(std::string_view path) const;
+
+  // Between Store and Disk
+  /// Takes what the Store asks. Returns true when `request` is (now) for the disk.
+  [[nodiscard]] bool handle_request(Instant now, store::IoRequest& request);
+  /// Takes what the disk completed. Returns true when `completion` is (now) for the Store.
+  [[nodiscard]] bool handle_disk(Instant now, store::IoCompletion& completion);
+  /// Completions for the Store that the disk did not make.
+  [[nodiscard]] bool poll_completion(store::IoCompletion& out);
+  /// Requests for the disk that the Store did not make.
+  [[nodiscard]] bool poll_disk(store::IoRequest& out);
+
+  // To and from the Node
+  /// Returns the path that changed its meaning, for Store::handle_change; empty: none did.
+  [[nodiscard]] std::string_view handle(Instant now, const ToOverlay& message);
+  [[nodiscard]] bool poll_message(FromOverlay& out);
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace sluice::replica
