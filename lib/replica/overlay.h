@@ -13,9 +13,12 @@
 // Pure.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <memory>
 #include <string_view>
 
+#include "base/siphash.h"
 #include "base/time.h"
 #include "content/message.h"
 #include "replica/overlay_messages.h"
