@@ -14,7 +14,7 @@ import tempfile
 from checks.context import Outcome
 
 FORBIDDEN_IN_PURE = ["sys/socket.h", "netinet/in.h", "liburing.h", "numa.h", "rte_mbuf.h", "rte_ethdev.h",
-                     "infiniband/verbs.h", "rdma/rdma_cma.h"]
+                     "infiniband/verbs.h", "rdma/rdma_cma.h", "isa-l/crc.h", "openssl/evp.h", "curl/curl.h"]
 
 
 def check(context):
