@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <variant>
 #include <vector>
 
@@ -61,6 +62,13 @@ using Record = std::variant<Manifest, Assignment, Mark, Current>;
 /// SHA-256 over size, piece size and the pieces' checksums (all little-endian).
 [[nodiscard]] Sha256 digest_of(const Manifest& manifest, const Digests& digests);
 
+/// Pieces of an object of that size. UINT64_MAX where piece_bytes is 0.
+[[nodiscard]] uint64_t pieces_of(uint64_t size_bytes, uint32_t piece_bytes);
+
+/// Whether a path may be published: as in content::Lookup, not empty, not an internal name
+/// (overlay.h), at most published_path_max.
+[[nodiscard]] bool is_published_path(std::string_view path);
+
 enum class RecordError : uint8_t {
   none,
   truncated,
@@ -71,7 +79,8 @@ enum class RecordError : uint8_t {
   bad_value
 };
 
-/// Appends the record to `out`.
+/// Appends the record to `out`. Requires: path and pieces within their limits, and what parse()
+/// demands of a record.
 void emit(const Record& record, std::vector<std::byte>& out);
 /// Parses exactly one record. A Manifest's digest is checked.
 [[nodiscard]] RecordError parse(Bytes bytes, const Digests& digests, Record& out);
