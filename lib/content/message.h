@@ -12,6 +12,7 @@
 //                            more
 //     Retired{chunk}         ->                                      no frame refers to it any
 //     longer
+//     Discard{object, n}     ->                                      its bytes are not to be used
 //                            <-    Revalidate{}                      ask Lookup again before next
 //                            use
 //
@@ -19,6 +20,10 @@
 // PieceFailed; a worker has at most one NeedPiece open for a piece. Every Retire gets exactly one
 // Retired; after sending Retire the Store sends no PieceReady for that chunk until Retired came
 // back.
+//
+// The Store's last worker may be its *holder* (store::Config): what it has pinned stays, but for a
+// Discard. A Retire that meets a pinned chunk is to be obeyed all the same: the holder lets go of
+// all that it holds there, answers Retired and may ask again.
 #pragma once
 
 #include <cstdint>
@@ -47,7 +52,16 @@ struct Retired {
   ChunkIndex chunk;
 };
 
-using ToStore = std::variant<Lookup, NeedPiece, Retired>;
+/// The bytes of a piece that is ready turned out to be wrong: nobody is to find them any more. The
+/// whole chunk is taken back (Retire to every worker that was told of it), since workers serve from
+/// a chunk until they are told otherwise; other short pieces in it go too. Who needs one of them
+/// asks again and has it fetched anew. No answer; of a piece that is not ready, no effect.
+struct Discard {
+  ObjectId object;
+  PieceNumber piece = 0;
+};
+
+using ToStore = std::variant<Lookup, NeedPiece, Retired, Discard>;
 
 enum class LookupStatus : uint8_t {
   found,      // a regular file; `info` is valid

@@ -252,6 +252,7 @@
   ROW(store_waits, "pieces", "pieces that had to wait for a chunk") \
   ROW(store_evictions, "chunks", "chunks taken back to make room") \
   ROW(store_revocations, "chunks", "chunks taken back while leased, because their readers stalled") \
+  ROW(store_discards, "chunks", "chunks taken back because their bytes had gone bad") \
   ROW(store_changes, "events", "changes in watched directories") \
   ROW(store_changes_lost, "events", "changes of which only the fact was told: anything may have changed") \
   ROW(store_watches_refused, "directories", "directories not watched because a limit was reached") \

@@ -19,8 +19,12 @@ int32_t later_by_ms(uint32_t a, uint32_t b) {
 
 }  // namespace
 
-ChunkTable::ChunkTable(uint32_t count, std::span<const content::ChunkPins* const> uses)
-    : uses_(uses.size()), chunks_(count), free_(count) {
+ChunkTable::ChunkTable(uint32_t count, std::span<const content::ChunkPins* const> uses,
+                       bool last_holds)
+    : uses_(uses.size()),
+      chunks_(count),
+      free_(count),
+      holder_(last_holds ? uses.back() : nullptr) {
   std::copy(uses.begin(), uses.end(), uses_.begin());
   counts_[static_cast<size_t>(ChunkState::free)] = count;
 }
@@ -32,9 +36,34 @@ void ChunkTable::set_state(Chunk& chunk, ChunkState state) {
 }
 
 void ChunkTable::move_to_back(uint32_t chunk, uint32_t stamp_ms) {
-  recency_.remove(chunks_, chunk);
+  unlink(chunk);
   chunks_[chunk].stamp_ms = stamp_ms;
   recency_.push_back(chunks_, chunk);
+}
+
+void ChunkTable::unlink(uint32_t chunk) {
+  (chunks_[chunk].aside ? held_ : recency_).remove(chunks_, chunk);
+  chunks_[chunk].aside = false;
+}
+
+void ChunkTable::set_aside(uint32_t chunk) {
+  unlink(chunk);
+  chunks_[chunk].aside = true;
+  held_.push_back(chunks_, chunk);
+}
+
+// They stand first in the search, as what was used longest ago; it moves those that were not.
+void ChunkTable::take_back_released(uint32_t steps) {
+  steps = std::min(steps, held_.size());
+  for (; steps > 0; --steps) {
+    const uint32_t index = held_.first();
+    if (is_held(ChunkIndex(index))) {
+      set_aside(index);
+    } else {
+      unlink(index);
+      recency_.push_front(chunks_, index);
+    }
+  }
 }
 
 ChunkIndex ChunkTable::take(Instant now, bool packed) {
@@ -64,7 +93,7 @@ void ChunkTable::make_unwanted(ChunkIndex chunk) {
   Chunk& entry = chunks_[chunk.value()];
   if (entry.state == ChunkState::retiring || entry.unwanted) return;
   entry.unwanted = true;
-  recency_.remove(chunks_, chunk.value());
+  unlink(chunk.value());
   recency_.push_front(chunks_, chunk.value());
 }
 
@@ -72,7 +101,7 @@ uint64_t ChunkTable::retire(ChunkIndex chunk) {
   Chunk& entry = chunks_[chunk.value()];
   ASSERT(entry.state == ChunkState::filling || entry.state == ChunkState::ready);
   ASSERT(entry.fills == 0 && entry.first_piece == none);
-  recency_.remove(chunks_, chunk.value());
+  unlink(chunk.value());
   if (entry.told == 0) {
     set_state(entry, ChunkState::free);
     free_.give_back(chunk.value());
@@ -121,12 +150,18 @@ bool ChunkTable::qualifies(const Chunk& chunk, const Usage& usage, int32_t age_m
 
 ChunkIndex ChunkTable::choose_victim(Instant now, Appetite appetite) {
   const uint32_t now_ms = tick_ms(now);
+  take_back_released(held_search_min + search_max - std::min(recency_.size(), search_max));
   const uint32_t steps = std::min(recency_.size(), search_max);
   uint32_t oldest = none;
   int32_t oldest_age_ms = -1;
   uint32_t index = recency_.first();
   for (uint32_t step = 0; step < steps && index != none; ++step) {
     const uint32_t next = chunks_[index].recency.next;
+    if (is_held(ChunkIndex(index))) {
+      set_aside(index);
+      index = next;
+      continue;
+    }
     const Chunk& chunk = chunks_[index];
     const Usage now_used = usage(index);
     const int32_t age_ms = std::max(later_by_ms(now_ms, now_used.last_ms), 0);

@@ -11,6 +11,8 @@
 // there; a chunk found to be used since goes to the end again (as CLOCK, but with the true times,
 // which the workers write into ChunkPins). Leased chunks are taken only by force,
 // or when somebody waits too long: slow readers must not keep everybody else from the disk.
+// A chunk that the holder has pinned stands aside, in a list of its own, and comes back when a
+// search finds it let go.
 #pragma once
 
 #include <cstdint>
@@ -38,15 +40,17 @@ class ChunkTable {
   struct Chunk {
     ChunkState state = ChunkState::free;
     bool packed = false;
-    bool demanded = false;  // somebody waited for a piece in it
-    bool unwanted = false;  // nothing in it can be found any more, or only an old version
-    uint32_t fills = 0;     // reads that are to write, or write, into it
+    bool demanded = false;   // somebody waited for a piece in it
+    bool unwanted = false;   // nothing in it can be found any more, or only an old version
+    bool condemned = false;  // goes when its last fill ends
+    bool aside = false;      // in the list of held chunks
+    uint32_t fills = 0;      // reads that are to write, or write, into it
     uint32_t first_piece = none;
     uint64_t told = 0;        // workers that may know of it; retiring: those yet to answer
     uint32_t used_bytes = 0;  // packed: where the next short piece goes
     uint32_t stamp_ms = 0;    // last use as known when it was put where it is in the list
     uint32_t ready_ms = 0;    // when its latest piece became ready
-    Link recency;
+    Link recency;             // or, aside, in the list of held chunks
   };
 
   // A leased chunk that its readers have not touched for so long is held by stalled ones.
@@ -57,9 +61,12 @@ class ChunkTable {
   static constexpr int32_t unused_ms = 2000;
   // Chunks looked at in one search.
   static constexpr uint32_t search_max = 512;
+  // Of the held chunks, as many are looked at even when the others take all of a search.
+  static constexpr uint32_t held_search_min = 8;
 
-  /// `uses`: one for each worker. Requires: each covers `count` chunks and outlives this.
-  ChunkTable(uint32_t count, std::span<const content::ChunkPins* const> uses);
+  /// `uses`: one for each worker; `last_holds`: the last of them is the holder's.
+  /// Requires: each covers `count` chunks and outlives this.
+  ChunkTable(uint32_t count, std::span<const content::ChunkPins* const> uses, bool last_holds);
 
   /// Returns none() when no chunk is free. The chunk is `filling` afterwards.
   [[nodiscard]] content::ChunkIndex take(Instant now, bool packed);
@@ -78,6 +85,11 @@ class ChunkTable {
   /// Some worker holds a lease on it.
   [[nodiscard]] bool is_leased(content::ChunkIndex chunk) const {
     return usage(chunk.value()).leases > 0;
+  }
+
+  /// The holder has it pinned.
+  [[nodiscard]] bool is_held(content::ChunkIndex chunk) const {
+    return holder_ != nullptr && holder_->pins(chunk) > 0;
   }
 
   [[nodiscard]] Chunk& operator[](content::ChunkIndex chunk) { return chunks_[chunk.value()]; }
@@ -100,11 +112,16 @@ class ChunkTable {
                                       Appetite appetite);
   void set_state(Chunk& chunk, ChunkState state);
   void move_to_back(uint32_t chunk, uint32_t stamp_ms);
+  void set_aside(uint32_t chunk);
+  void take_back_released(uint32_t steps);
+  void unlink(uint32_t chunk);
 
   FixedArray<const content::ChunkPins*> uses_;
   FixedArray<Chunk> chunks_;
   IndexPool free_;
   IndexList<Chunk, &Chunk::recency> recency_;
+  const content::ChunkPins* holder_ = nullptr;
+  IndexList<Chunk, &Chunk::recency> held_;
   uint32_t counts_[chunk_state_count] = {};
 };
 

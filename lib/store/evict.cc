@@ -104,14 +104,37 @@ void Store::take_back(Instant now) {
 
 // Requires: no fills in it.
 void Store::evict(ChunkIndex index) {
-  ChunkTable::Chunk& chunk = chunks_[index];
   counters_.add(Counter::store_evictions);
   if (chunks_.is_leased(index)) counters_.add(Counter::store_revocations);
+  take_away(index);
+}
+
+// Requires: no fills in it.
+void Store::take_away(ChunkIndex index) {
+  ChunkTable::Chunk& chunk = chunks_[index];
   while (chunk.first_piece != none) remove_ready_piece(chunk.first_piece);
   if (index == open_pack_) open_pack_ = ChunkIndex::none();
   for (uint64_t told = chunks_.retire(index); told != 0; told &= told - 1) {
     send(static_cast<uint32_t>(std::countr_zero(told)), content::Retire{index});
   }
+}
+
+// A worker serves from a chunk that it knows until it is told to forget it: so the chunk goes as a
+// whole, at once, or when the last fill of another piece in it has ended.
+void Store::handle_discard(const content::Discard& discard) {
+  const uint32_t slot = objects_.find(discard.object);
+  const uint32_t entry = slot == none ? none : pieces_.find(slot, discard.piece);
+  if (entry == none || pieces_[entry].state != PieceState::ready) return;
+  counters_.add(Counter::store_discards);
+  const ChunkIndex index = pieces_[entry].extent.chunk;
+  ChunkTable::Chunk& chunk = chunks_[index];
+  if (chunk.fills == 0) {
+    take_away(index);
+    return;
+  }
+  chunk.condemned = true;
+  if (index == open_pack_) open_pack_ = ChunkIndex::none();
+  while (chunk.first_piece != none) remove_ready_piece(chunk.first_piece);
 }
 
 // It is found no more; its bytes stay until the chunk is taken back.

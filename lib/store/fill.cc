@@ -261,6 +261,7 @@ void Store::finish_piece(Instant now, uint32_t entry) {
     send(worker, content::PieceReady{id, piece.number, piece.extent});
   }
   piece.waiting = 0;
+  if (chunk.condemned && chunk.fills == 0) take_away(piece.extent.chunk);
 }
 
 // Requires: the piece is in no queue.
@@ -302,6 +303,10 @@ void Store::release_space(Piece& piece) {
   ChunkTable::Chunk& chunk = chunks_[piece.extent.chunk];
   ASSERT(chunk.fills > 0);
   --chunk.fills;
+  if (chunk.condemned && chunk.fills == 0) {
+    take_away(piece.extent.chunk);
+    return;
+  }
   if (chunk.fills > 0 || chunk.first_piece != none) return;
   if (chunk.told != 0) {
     chunks_.make_unwanted(piece.extent.chunk);

@@ -24,6 +24,10 @@
 
 namespace sluice::store {
 
+/// The device of what is no file of this machine but a published generation (lib/replica). Such a
+/// version's inode is its strong validator, which is the same on every node.
+inline constexpr uint64_t published_device = ~uint64_t{0};
+
 /// Changes whenever the bytes of a file may have changed.
 struct Version {
   uint64_t device = 0;

@@ -21,6 +21,8 @@ constexpr uint8_t attempts_max = 8;
 // Objects looked at in the search for one to forget.
 constexpr uint32_t recycle_search_max = 64;
 constexpr uint32_t lease_search_max = 8;
+// Held objects passed over on the way.
+constexpr uint32_t held_search_max = 1'024;
 
 bool is_sound(std::string_view path) {
   return path.size() <= path_bytes_max && path.find('\0') == std::string_view::npos &&
@@ -29,6 +31,7 @@ bool is_sound(std::string_view path) {
 
 // The validator that clients see must outlive this process, so its key is no secret.
 uint64_t etag_of(const Version& version) {
+  if (version.device == published_device) return version.inode;
   std::array<std::byte, 40> bytes;
   store_be64(&bytes[0], version.device);
   store_be64(&bytes[8], version.inode);
@@ -372,17 +375,26 @@ bool Store::make_object_room(size_t path_length_bytes) {
   return true;
 }
 
-// The one used longest ago, but rather none that a response is in the middle of.
-uint32_t Store::choose_object() const {
+// The one used longest ago, but rather none that a response is in the middle of, and none that is
+// held: such a one goes to the end, out of the way of the search.
+uint32_t Store::choose_object() {
   uint32_t leased = none;
   uint32_t slot = objects_.oldest();
-  for (uint32_t i = 0; i < recycle_search_max && slot != none; ++i) {
+  uint32_t held = 0;
+  for (uint32_t i = 0; i < recycle_search_max && slot != none;) {
+    const uint32_t next = objects_.next_oldest(slot);
     const Object& object = objects_[slot];
-    if (object.holds == 0 && !object.wants_file) {
-      if (!is_leased(object)) return slot;
-      if (leased == none) leased = slot;
+    if (is_held(object)) {
+      objects_.touch(slot);
+      if (++held == held_search_max) break;
+    } else {
+      if (object.holds == 0 && !object.wants_file) {
+        if (!is_leased(object)) return slot;
+        if (leased == none) leased = slot;
+      }
+      ++i;
     }
-    slot = objects_.next_oldest(slot);
+    slot = next;
   }
   return leased;
 }
@@ -391,6 +403,19 @@ bool Store::is_leased(const Object& object) const {
   uint32_t piece = object.first_piece;
   for (uint32_t i = 0; i < lease_search_max && piece != none; ++i) {
     if (chunks_.is_leased(pieces_[piece].extent.chunk)) return true;
+    piece = pieces_[piece].in_object.next;
+  }
+  return false;
+}
+
+// Pieces become pinned one after the other: what was asked for last may not be yet.
+bool Store::is_held(const Object& object) const {
+  if (!config_.last_holds) return false;
+  uint32_t piece = object.first_piece;
+  for (uint32_t i = 0; i < lease_search_max && piece != none; ++i) {
+    if (pieces_[piece].state == PieceState::ready && chunks_.is_held(pieces_[piece].extent.chunk)) {
+      return true;
+    }
     piece = pieces_[piece].in_object.next;
   }
   return false;

@@ -38,7 +38,7 @@ Store::Store(const Config& config, std::span<const content::ChunkPins* const> us
                  .waiters = config.workers * config.lookups_max}),
       files_(config.max_open_files),
       pieces_(pieces_max(config)),
-      chunks_(config.chunk_count, uses),
+      chunks_(config.chunk_count, uses, config.last_holds),
       close_queue_(config.max_open_files),
       reserve_chunks_(std::min<uint32_t>(config.chunk_count / 64, 32)),
       lookups_open_(config.workers),
@@ -80,6 +80,9 @@ void Store::handle_message(Instant now, uint32_t worker, const content::ToStore&
     make_room(now);
   } else if (const auto* retired = std::get_if<content::Retired>(&message)) {
     if (chunks_.handle_retired(retired->chunk, worker)) make_room(now);
+  } else if (const auto* discard = std::get_if<content::Discard>(&message)) {
+    handle_discard(*discard);
+    make_room(now);
   }
 }
 

@@ -9,6 +9,7 @@
 //  - One lookup of a path and one fill of a piece are under way at a time, however many ask.
 //  - Every question gets exactly one answer, in the order asked among those for the same thing.
 //  - A chunk is written to again only after every worker that was told of it answered Retired.
+//  - A chunk that the holder has pinned is no victim, however badly room is needed.
 //  - Bytes answered as a version were read from a file that, looked at after the read, still was
 //    that version; and the read began when the clock tick of its last change was over.
 //  - Nothing waits for something that will not come: each of the three things waited for (a file
@@ -47,6 +48,9 @@ struct Config {
   Duration fresh_for = 250_ms;      // a lookup so soon after the last does not ask the disk
   Duration file_idle_max = 60_s;    // a file not read for so long is closed
   SipKey path_key;                  // of the table of paths: secret
+  /// The last worker holds: a chunk that it has pinned is taken back only by its own Discard, and
+  /// an object with such a chunk is not forgotten.
+  bool last_holds = false;
 };
 
 class Store {
@@ -107,8 +111,9 @@ class Store {
   [[nodiscard]] content::LookupAnswer answer_for(Instant now, Opening& opening, int error);
   [[nodiscard]] uint32_t adopt_version(Instant now, Opening& opening);
   [[nodiscard]] bool make_object_room(size_t path_length_bytes);
-  [[nodiscard]] uint32_t choose_object() const;
+  [[nodiscard]] uint32_t choose_object();
   [[nodiscard]] bool is_leased(const Object& object) const;
+  [[nodiscard]] bool is_held(const Object& object) const;
   void recycle(uint32_t object);
   void close_file(uint32_t file);
   void drop_opening_file(Opening& opening);
@@ -130,6 +135,7 @@ class Store {
   void fail_piece(uint32_t piece, content::PieceFailure reason);
   void answer_failed(uint32_t worker, const content::PieceFailed& answer);
   void release_space(Piece& piece);
+  void handle_discard(const content::Discard& discard);
   void make_stale(uint32_t object);
   void make_unwanted(const Object& object);
   [[nodiscard]] uint32_t piece_length(const Object& object, content::PieceNumber number) const;
@@ -139,6 +145,7 @@ class Store {
   void assign_chunks(Instant now);
   void take_back(Instant now);
   void evict(content::ChunkIndex chunk);
+  void take_away(content::ChunkIndex chunk);
   void remove_ready_piece(uint32_t piece);
   void decline_read_ahead();
   [[nodiscard]] bool has_room_for_read_ahead(Instant now, uint32_t length_bytes);

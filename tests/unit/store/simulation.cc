@@ -16,6 +16,7 @@ Config Simulation::draw(Prng& random) {
   config.opens_in_flight = 1 + static_cast<uint32_t>(random.below(4));
   config.fresh_for = Duration::from_ms(static_cast<int64_t>(random.below(300)));
   config.file_idle_max = Duration::from_ms(100 + static_cast<int64_t>(random.below(1000)));
+  config.last_holds = random.chance(1, 3);
   config.path_key = {random.next(), random.next()};
   return config;
 }

@@ -178,7 +178,7 @@ inline void FakeWorker::handle(Instant now, const content::ToWorker& message,
 inline bool FakeWorker::act(Instant now, const std::vector<std::string>& paths,
                             content::ToStore& out) {
   const auto tick = static_cast<uint32_t>(now.ns() / 1'000'000);
-  switch (retired_from_work_ ? 9 : random_.below(8)) {
+  switch (retired_from_work_ ? 99 : random_.below(9)) {
     case 0:
     case 1: {
       if (lookups_.size() >= lookups_max) return false;
@@ -229,6 +229,13 @@ inline bool FakeWorker::act(Instant now, const std::vector<std::string>& paths,
         pins_.pin(piece.extent.chunk);
       }
       return false;
+    }
+    case 8: {  // what a scrub would do, now and then
+      if (pieces_.empty() || !random_.chance(1, 8)) return false;
+      auto at = pieces_.begin();
+      std::advance(at, static_cast<ptrdiff_t>(random_.below(pieces_.size())));
+      out = content::Discard{at->first.first, at->first.second};
+      return true;
     }
     default: {  // a frame leaves the ring
       if (pinned_.empty()) return false;

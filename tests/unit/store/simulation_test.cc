@@ -17,7 +17,7 @@ TEST(StoreSimulation, HoldsInEveryWorld) {
                          : many != nullptr ? std::strtoull(many, nullptr, 10)
                                            : 500;
   uint64_t ready = 0, stale = 0, io_errors = 0, declined = 0, revalidates = 0, settles = 0,
-           revocations = 0, joins = 0, short_reads = 0;
+           revocations = 0, joins = 0, short_reads = 0, discards = 0;
   for (uint64_t seed = first; seed < first + count; ++seed) {
     SCOPED_TRACE("SLUICE_SEED=" + std::to_string(seed));
     Simulation simulation({.seed = seed});
@@ -31,6 +31,7 @@ TEST(StoreSimulation, HoldsInEveryWorld) {
     settles += simulation.counters.get(stats::Counter::store_settles);
     revocations += simulation.counters.get(stats::Counter::store_revocations);
     joins += simulation.counters.get(stats::Counter::store_piece_joins);
+    discards += simulation.counters.get(stats::Counter::store_discards);
     short_reads += simulation.counters.get(stats::Counter::store_reads_short);
   }
   if (one != nullptr) return;
@@ -43,6 +44,7 @@ TEST(StoreSimulation, HoldsInEveryWorld) {
   EXPECT_GT(settles, count / 10);
   EXPECT_GT(revocations, count / 10);
   EXPECT_GT(joins, count / 2);
+  EXPECT_GT(discards, count / 2);
   EXPECT_GT(short_reads, count / 2);
 }
 
