@@ -17,16 +17,15 @@ sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(ROOT / "tests" / "integration"))
 
 from rig.content import Pattern  # noqa: E402
-from testbed.bench import Bench, missing  # noqa: E402
+from testbed.bench import Bench, leftovers, missing  # noqa: E402
 from testbed.kernel import find_kernel  # noqa: E402
 from testbed.report import CaseRecord, Report  # noqa: E402
-from testbed.server import BUILD, HOST_SETUP, address_client, name_interfaces  # noqa: E402
+from testbed.server import BUILD, HOST_SETUP  # noqa: E402
 from testbed.topology import read_topology  # noqa: E402
 
 OUTPUT = ROOT / "build" / "dts"
 REPORT = pytest.StashKey()
 RECORD = pytest.StashKey()
-WHY_NOT = pytest.StashKey()
 
 
 def pytest_configure(config):
@@ -36,19 +35,23 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
-    reason = missing()
-    if reason is None and not (BUILD / "app" / "sluiced").exists():
-        reason = f"{BUILD}/app/sluiced is not built"
-    config.stash[WHY_NOT] = reason
+    # The blocking suite first, then those that use its machines.
+    items.sort(key=lambda item: (item.path.stem != "test_smoke", item.module.TOPOLOGY != "drivers"))
+    reasons = {}
     for item in items:
-        if reason:
-            item.add_marker(pytest.mark.skip(reason=reason))
+        kind = read_topology(item.module.TOPOLOGY).machines_are
+        if kind not in reasons:
+            reasons[kind] = missing(kind)
+            if reasons[kind] is None and not (BUILD / "app" / "sluiced").exists():
+                reasons[kind] = f"{BUILD}/app/sluiced is not built"
+        if reasons[kind]:
+            item.add_marker(pytest.mark.skip(reason=reasons[kind]))
         record = CaseRecord(item.path.stem.removeprefix("test_"), item.name, first_sentence(item.obj.__doc__))
         item.stash[RECORD] = record
         config.stash[REPORT].cases.append(record)
-    if not reason:
+    if reasons.get("qemu", "") is None:
         config.stash[REPORT].facts["kernel of the machines"] = find_kernel().release
-        config.stash[REPORT].facts["sluiced"] = BUILD
+    config.stash[REPORT].facts["sluiced"] = BUILD
 
 
 def first_sentence(text):
@@ -76,6 +79,9 @@ def pytest_sessionfinish(session):
     report = session.config.stash[REPORT]
     if session.config.option.collectonly or not report.cases:
         return
+    report.left = leftovers()
+    if report.left:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
     OUTPUT.mkdir(parents=True, exist_ok=True)
     text = report.markdown()
     (OUTPUT / f"report-{report.started:%Y%m%d-%H%M%S}.md").write_text(text)
@@ -84,6 +90,8 @@ def pytest_sessionfinish(session):
 
 def pytest_terminal_summary(terminalreporter, config):
     if not config.option.collectonly:
+        for each in config.stash[REPORT].left:
+            terminalreporter.write_line(f"LEFT BEHIND: {each}")
         terminalreporter.write_line(f"report: {OUTPUT.relative_to(ROOT)}/report.md")
 
 
@@ -133,10 +141,6 @@ class Rack:
             self.close()
         if not self._bench:
             self._bench = Bench(read_topology(name), OUTPUT / "logs").__enter__()
-            self._bench.interfaces = {key: name_interfaces(machine) for key, machine in self._bench.machines.items()}
-            for key, machine in self._bench.machines.items():
-                if key != "server":
-                    address_client(machine, self._bench.interfaces[key])
         return self._bench
 
     def close(self):
@@ -155,12 +159,12 @@ def rack(tree):
 
 @pytest.fixture(scope="module")
 def bench(request, rack):
-    """The machines of the suite's TOPOLOGY, with the clients' addresses set and the server as it booted.
-    `bench.interfaces[machine][link]` is (interface, PCI address) as the kernel named them at boot."""
+    """The machines of the suite's TOPOLOGY, with the clients' addresses set and the server as it booted."""
     up = rack.get(request.module.TOPOLOGY)
     yield up
-    if up["server"].is_running():
+    if up.topology.machines_are == "qemu" and up["server"].is_running():
         up["server"].run(HOST_SETUP, "--undo", timeout=120, check=False)
+        up.name_ends("server")
     if request.session.testsfailed:
         rack.close()  # whatever state it is in
 

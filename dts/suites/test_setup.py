@@ -6,7 +6,7 @@ import pytest
 from testbed.server import BUILD, HOST_SETUP, Sluiced
 
 TOPOLOGY = "drivers"
-SMALL = ("--cache", "16M", "--max-connections", "200", "--max-objects", "500", "--workers", "1")
+SMALL = ("--cache", "16M", "--max-connections", "200", "--max-objects", "500")
 PAGES = 100
 
 
@@ -24,7 +24,9 @@ def findings(done):
 
 
 def check(machine, port, *more, user=None):
-    words = [BUILD / "app" / "sluiced", "check", "--root", "/tmp", "--port", port, "--ip", "10.60.1.2/24", *SMALL, *more]
+    """Returns: findings, verdict, exit status."""
+    workers = () if "--cores" in more else ("--workers", "1")
+    words = [BUILD / "app" / "sluiced", "check", "--root", "/tmp", "--port", port, "--ip", "10.60.1.2/24", *SMALL, *workers, *more]
     if user:
         words = ["setpriv", f"--reuid={user}", "--clear-groups", "--inh-caps=-all", *words]
     done = machine.run(*words, check=False, timeout=120)
@@ -37,7 +39,13 @@ def state(machine):
                          "cat /sys/devices/system/node/node*/hugepages/hugepages-2048kB/nr_hugepages")
 
 
-@pytest.fixture(scope="module")
+def undo(bench):
+    """As the machine booted; the kernel gives interfaces new names when their driver comes back."""
+    bench["server"].run(HOST_SETUP, "--undo", timeout=60)
+    bench.name_ends("server")
+
+
+@pytest.fixture
 def nic(bench):
     """(interface, PCI address) of the virtio NIC of the server."""
     return bench.interfaces["server"]["virtio"]
@@ -92,7 +100,7 @@ def test_check_sees_what_else_is_wrong(bench, nic, case):
     case.verify("without rights: a blocker, exit status 1", denied and rc == 1, (found, verdict))
     locked = [each for each in found if each[0] == "BLOCKER" and each[1].startswith("locked memory")]
     case.verify("without rights: the limit on locked memory is a blocker", locked, found)
-    with Sluiced(server, [(end, address)], "/tmp", cache="16M", arguments=SMALL[2:6]):
+    with Sluiced(server, [(end, address)], "/tmp", cache="16M", arguments=SMALL[2:]):
         found, verdict, rc = check(server, address)
         busy = [each for each in found if "another process uses it" in each[2]]
         case.verify("while a sluiced runs on it: a blocker that says so", busy and rc == 1, (found, verdict))
@@ -107,7 +115,7 @@ def test_host_setup_repeats_and_undoes(bench, case):
         Drivers and hugepages after each.
     """
     server = bench["server"]
-    server.run(HOST_SETUP, "--undo", timeout=60)
+    undo(bench)
     before = state(server)
     interface, address = bench.interfaces["server"]["e1000e"]
     words = (HOST_SETUP, "--hugepages", f"0={PAGES},1={PAGES}", "--bind", interface)
@@ -133,6 +141,7 @@ def test_host_setup_refuses_what_would_hurt(bench, case):
     Verify:
         Exit status 1, one line that says what to do, nothing bound.
     """
+    undo(bench)
     server, client = bench["server"], bench["client"]
     interface, address = bench.interfaces["server"]["e1000e"]
 

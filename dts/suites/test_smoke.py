@@ -2,10 +2,9 @@
 
 Blocking: when this fails, no other suite need be run. Part of scripts/test (stage dts).
 """
-import hashlib
-
 import pytest
 
+from testbed.checks import verify_bytes, verify_end, verify_offloads
 from testbed.server import HOST_SETUP, Sluiced
 
 TOPOLOGY = "drivers"
@@ -71,17 +70,8 @@ def test_bytes_arrive_whole(served, bench, tree, link, case):
     Verify:
         SHA-256 of each against that of the file.
     """
-    client, nic = bench["client"], bench.nic(link, "server")
     case.note(f"sluiced was ready {served.start_seconds:.1f} s after it was started")
-    urls = [(name, nic.url(name)) for name in tree.digests] + [(name, nic.url(name, 6)) for name in list(tree.digests)[-1:]]
-    script = "\n".join(f"curl -g -sS --fail --max-time 120 '{url}' | sha256sum | cut -d' ' -f1" for _, url in urls)
-    got = client.shell(script, timeout=400).split()
-    for (name, url), digest in zip(urls, got):
-        case.verify(f"{url} has the SHA-256 of the file", digest == tree.digests[name], digest)
-    largest = list(tree.digests)[-1]
-    data = (tree.folder / largest).read_bytes()[70_001:1_203_456]
-    digest = client.shell(f"curl -sS --fail -r 70001-1203455 --max-time 120 {nic.url(largest)} | sha256sum", timeout=150).split()[0]
-    case.verify("bytes 70,001 to 1,203,455 of the largest are right", digest == hashlib.sha256(data).hexdigest(), digest)
+    verify_bytes(bench, tree, link, case)
 
 
 @pytest.mark.parametrize("link", LINKS)
@@ -94,29 +84,7 @@ def test_offloads_are_used(served, bench, tree, link, case):
         `sluicectl ports` names the offloads; checksums left to the device, trains cut by it, checksums vouched for by it, payload
         copied: each moved, or stood still, as the offloads say.
     """
-    nic, expected = bench.nic(link, "server"), OFFLOADS[link]
-    facts = served.port_facts()[link]
-    case.verify(f"driver {expected['driver']}", facts["driver"] == expected["driver"], facts["driver"])
-    offloads = set(facts["offloads"].split())
-    case.verify(f"offloads: {', '.join(sorted(expected['offloads']))}", offloads == expected["offloads"], offloads)
-    before = served.stats()
-    name = list(tree.digests)[-1]
-    digest = bench["client"].shell(f"curl -sS --fail --max-time 120 {nic.url(name)} | sha256sum", timeout=150).split()[0]
-    case.verify("4 MB more arrived whole", digest == tree.digests[name], digest)
-    after = served.stats()
-    moved = {key: after[key] - before[key] for key in (
-        "tx_frames", "tcp_payload_sent_bytes", "nic_tx_device_checksums", "nic_tx_device_trains", "nic_rx_device_checksums",
-        "nic_payload_copied_bytes", "inet_drop_tcp_checksum")}
-    case.note(", ".join(f"{key} +{value}" for key, value in moved.items()))
-    frames = moved["tcp_payload_sent_bytes"] // 1460
-    case.verify("the device summed every data frame" if "tx_checksum" in offloads else "the device summed none",
-                (moved["nic_tx_device_checksums"] >= frames) == ("tx_checksum" in offloads))
-    case.verify("the device cut trains" if "tso" in offloads else "sluice cut every train",
-                (moved["nic_tx_device_trains"] > 0) == ("tso" in offloads))
-    case.verify("no payload was copied", moved["nic_payload_copied_bytes"] == 0)
-    case.verify("no frame had a wrong checksum", moved["inet_drop_tcp_checksum"] == 0)
-    case.verify("the device vouched for what it received" if expected["vouches"] else "the driver vouches for nothing: sluice summed it",
-                (moved["nic_rx_device_checksums"] > 0) == expected["vouches"])
+    verify_offloads(bench, served, tree, link, OFFLOADS[link], case)
 
 
 def test_sluiced_ends_well(served, case):
@@ -127,9 +95,7 @@ def test_sluiced_ends_well(served, case):
     Verify:
         Its exit status; its log says no word of frames that did not leave.
     """
-    status = served.stop()
-    case.verify("exit status 0", status == 0, f"{status}: {served.logged()[-1500:]}")
-    case.verify("every frame left", "did not leave" not in served.logged())
+    verify_end(served, case)
 
 
 def test_host_setup_takes_everything_back(bench, prepared, case):

@@ -7,23 +7,29 @@ import shutil
 import tempfile
 import time
 
+from rig.namespace import sweep
+
 from testbed import Unavailable
 from testbed.kernel import find_kernel
 from testbed.machine import QEMU, Machine
-from testbed.wires import Wires, sweep
+from testbed.server import INSTANCE_PREFIX, address_client, name_interfaces
+from testbed.space import Space, interface_of, join, port_of
+from testbed.wires import PREFIX, Wires
 
-FOLDER_PREFIX = "sl-dts-"
+RUNTIME = pathlib.Path("/var/run/dpdk")  # where a sluiced in a namespace has its socket
 
 
-def missing():
-    """Why no machine can be had here; None when they can."""
-    for tool, package in ((QEMU, "qemu-system-x86"), ("/sbin/modprobe", "kmod"), ("/bin/busybox", "busybox-static")):
-        if not shutil.which(tool):
-            return f"{tool} is missing (package {package})"
+def missing(machines):
+    """Why no bench with these machines ("qemu" or "namespaces") can be had here; None when it can."""
     if os.geteuid() != 0:
         return "needs root: the machines read the host's files, and links are made in a network namespace"
     if not pathlib.Path("/dev/net/tun").exists():
         return "needs /dev/net/tun"
+    if machines == "namespaces":
+        return None if shutil.which("ip") else "ip is missing (package iproute2)"
+    for tool, package in ((QEMU, "qemu-system-x86"), ("/sbin/modprobe", "kmod"), ("/bin/busybox", "busybox-static")):
+        if not shutil.which(tool):
+            return f"{tool} is missing (package {package})"
     try:
         find_kernel()
     except Unavailable as reason:
@@ -32,37 +38,73 @@ def missing():
 
 
 class Bench:
-    """Boots every machine of a topology at once. Use as a context; everything is gone afterwards."""
+    """Every machine of a topology, up. Use as a context; everything is gone afterwards.
+
+    `interfaces[machine][link]` is (interface, what stands behind --port) of each end, as the kernel named them at boot; the clients
+    have their addresses.
+    """
 
     def __init__(self, topology, logs):
         """logs: a folder that keeps the consoles' output."""
         self.topology, self.logs = topology, pathlib.Path(logs)
         self.machines = {}
+        self.interfaces = {}
         self.boot_seconds = 0.0
         self._stack = contextlib.ExitStack()
 
     def __enter__(self):
         try:
             sweep_folders()
-            sweep()
-            kernel = find_kernel()
-            folder = tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-", dir="/tmp")
+            sweep(PREFIX)
+            folder = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir="/tmp")
             self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            self._stack.callback(self._keep_logs, folder)
-            self._stack.callback(Wires(self.topology, folder).close)
             started = time.monotonic()
-            for spec in self.topology.machines.values():
-                machine = Machine(spec, self.topology.nics(spec.name), kernel, folder)
-                self.machines[spec.name] = machine
-                self._stack.callback(machine.close)
-                machine.start()
-            for machine in self.machines.values():
-                machine.wait_up()
+            if self.topology.machines_are == "namespaces":
+                self._join_namespaces(folder)
+            else:
+                self._boot(folder)
             self.boot_seconds = time.monotonic() - started
             return self
         except BaseException:
             self._stack.close()
             raise
+
+    def _boot(self, folder):
+        kernel = find_kernel()
+        self._stack.callback(self._keep_logs, folder)
+        self._stack.callback(Wires(self.topology, folder).close)
+        for spec in self.topology.machines.values():
+            machine = Machine(spec, self.topology.nics(spec.name), kernel, folder)
+            self.machines[spec.name] = machine
+            self._stack.callback(machine.close)
+            machine.start()
+        for machine in self.machines.values():
+            machine.wait_up()
+        for name in self.machines:
+            self.name_ends(name)
+
+    def _join_namespaces(self, folder):
+        for spec in self.topology.machines.values():
+            self.machines[spec.name] = Space(spec, self.topology.nics(spec.name), folder)
+            self._stack.callback(self.machines[spec.name].close)
+        for link in self.topology.links.values():
+            join(link, self.machines)
+        for name, space in self.machines.items():
+            self.interfaces[name] = {nic.link: (interface_of(nic), port_of(nic)) for nic in space.nics}
+
+    def name_ends(self, name):
+        """After a machine has booted: what its interfaces are called; a client gets its addresses."""
+        machine = self.machines[name]
+        self.interfaces[name] = name_interfaces(machine)
+        if name != "server":
+            address_client(machine, self.interfaces[name])
+
+    def find_ends(self, name):
+        """Whether every interface of a machine is there, now that something was plugged in; takes down their names."""
+        with contextlib.suppress(AssertionError):
+            self.interfaces[name].update(name_interfaces(self.machines[name], patience=1))
+            return True
+        return False
 
     def __exit__(self, *_):
         self._stack.close()
@@ -85,7 +127,20 @@ class Bench:
 
 def sweep_folders():
     """Takes away the folders of runners that are no more."""
-    for path in pathlib.Path("/tmp").glob(f"{FOLDER_PREFIX}*"):
-        found = re.match(rf"{FOLDER_PREFIX}(\d+)-", path.name)
+    for path in [*pathlib.Path("/tmp").glob(f"{PREFIX}*"), *RUNTIME.glob(f"{INSTANCE_PREFIX}*")]:
+        found = re.match(rf"(?:{PREFIX}|{INSTANCE_PREFIX})(\d+)-", path.name)
         if found and not pathlib.Path(f"/proc/{found[1]}").exists():
             shutil.rmtree(path, ignore_errors=True)
+
+
+def leftovers():
+    """What this runner has left behind, now that every bench is down: folders, namespaces, processes."""
+    mark = f"{PREFIX}{os.getpid()}-"
+    found = [str(path) for folder in ("/tmp", "/run/netns", RUNTIME, "/dev/hugepages", "/dev/shm")
+             for path in pathlib.Path(folder).glob(f"*{mark}*")]
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (path / "cmdline").read_bytes()
+            if mark.encode() in words and path.name != str(os.getpid()):
+                found.append(f"process {path.name}: {words[:120].replace(bytes(1), b' ').decode(errors='replace')}")
+    return found

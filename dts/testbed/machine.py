@@ -71,6 +71,8 @@ class Job:
 
 
 class Machine:
+    hugepages = True
+
     def __init__(self, spec, nics, kernel, folder):
         """spec: topology.MachineSpec; nics: its topology.Nic; folder: for sockets and the console's log."""
         self.spec, self.nics, self.kernel = spec, nics, kernel
@@ -183,6 +185,10 @@ class Machine:
     def unplug(self, nic):
         """Asks the machine to let go of a NIC, as a hot-plug slot's button does."""
         self._qmp.command("device_del", id=nic.id)
+
+    def plug(self, nic):
+        """Puts a NIC into its slot, which must be empty."""
+        self._qmp.command("device_add", **nic.device())
 
     def plugged(self):
         """The QEMU ids of what is plugged in."""

@@ -39,6 +39,7 @@ class Report:
         self.cases = []
         self.tables = {}
         self.facts = {}
+        self.left = []  # what the run did not take away
         self.started = datetime.datetime.now(datetime.timezone.utc)
 
     def table(self, title):
@@ -54,6 +55,7 @@ class Report:
                  f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped, in {seconds:.0f} s, "
                  f"on {platform.node()} ({platform.release()}).", ""]
         lines += [f"- {name}: {value}" for name, value in self.facts.items()]
+        lines += [f"- **left behind**: {each}" for each in self.left] or ["- left behind: nothing"]
         for table in self.tables.values():
             lines += ["", table.markdown()]
         for suite in dict.fromkeys(case.suite for case in self.cases):

@@ -7,11 +7,13 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("SLUICE_BUILD", ROOT / "build" / "gcc")).resolve()
 HOST_SETUP = ROOT / "scripts" / "host-setup"
-INSTANCE = "dts"
+# A namespace shares the host's /var/run: instances carry the runner's process id.
+INSTANCE_PREFIX = "sl-dts-"
+INSTANCE = f"{INSTANCE_PREFIX}{os.getpid()}-server"
 START_SECONDS_MAX = 240
 
 
-def name_interfaces(machine):
+def name_interfaces(machine, patience=50):
     """Loads the kernel's drivers of a machine's NICs and notes each one's interface and PCI address.
 
     Returns: {link: (interface, PCI address)}.
@@ -20,7 +22,7 @@ def name_interfaces(machine):
         machine.run("modprobe", module, timeout=60)
     wanted = {nic.mac: nic.link for nic in machine.nics}
     script = 'for i in /sys/class/net/*; do [ -e $i/device ] && echo "$(cat $i/address) ${i##*/} $(readlink -f $i/device)"; done'
-    for _ in range(50):
+    for _ in range(patience):
         found = {}
         for line in machine.shell(script + "; true").splitlines():
             mac, interface, path = line.split()
@@ -53,7 +55,7 @@ class Sluiced:
             self._words += ["--port", spec, "--ip", nic.prefix(4), "--ip", nic.prefix(6), *(["--gateway", gateway] if gateway else [])]
             if mtu == "link" and nic.mtu != 1500:
                 self._words += ["--mtu", nic.mtu]
-        self._words += ["--cache", cache, "--instance", instance, *([] if huge else ["--no-huge"]), *arguments]
+        self._words += ["--cache", cache, "--instance", instance, *([] if huge and machine.hugepages else ["--no-huge"]), *arguments]
         if "--cores" not in arguments:
             self._words += ["--workers", workers]
         self._job = None
@@ -71,6 +73,9 @@ class Sluiced:
                 raise AssertionError(f"sluiced did not start within {START_SECONDS_MAX} s:\n{self.logged()[-3000:]}")
             time.sleep(0.25)
         self.start_seconds = time.monotonic() - started
+        if hasattr(self.machine, "attach"):
+            for nic, _ in self.ports:
+                self.machine.attach(nic)
         return self
 
     def __exit__(self, *_):
@@ -90,6 +95,10 @@ class Sluiced:
     @property
     def pid(self):
         return self._job.pid
+
+    def runtime_folder(self):
+        """Where its telemetry's socket is, as the machine sees it."""
+        return pathlib.Path("/var/run/dpdk") / self.instance
 
     def sluicectl(self, *words, timeout=60):
         return self.machine.run(BUILD / "app" / "sluicectl", "--instance", self.instance, *words, timeout=timeout).out

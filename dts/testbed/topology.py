@@ -1,6 +1,8 @@
 """Topologies: machines, their NICs, and the links between them, as a file in dts/topologies describes them.
 
     title = "..."
+    machines = "qemu"                emulated machines
+             | "namespaces"          network namespaces: nothing boots; models "tap", "af_packet", "af_xdp" face "kernel"
     [machine.server]                 nodes, cores, memory_mib, iommu, kernel_arguments
     [[link]]                         one cable, or one switch with more than two ends
     name = "vmxnet3"
@@ -26,6 +28,8 @@ MODELS = {
     "e1000": ("e1000", "e1000"),
     "e1000-82545em": ("e1000-82545em", "e1000"),
 }
+# What an end may be where the machines are namespaces: a port of sluiced, or the kernel's TCP.
+SPACE_MODELS = ("tap", "af_packet", "af_xdp", "kernel")
 
 
 @dataclass(frozen=True)
@@ -83,14 +87,20 @@ class Nic:
             netdev = f"tap,id={self.id}-net," + ("fds=" if self.queues > 1 else "fd=") + numbers
         else:
             netdev = f"dgram,id={self.id}-net,{self.socket}"
-        device = f"{MODELS[self.model][0]},id={self.id},netdev={self.id}-net,bus={self.id}-port,mac={self.mac},romfile="
+        device = ",".join(f"{key}={value}" for key, value in self.device().items())
+        return ["-netdev", netdev, "-device", device.removeprefix("driver=")]
+
+    def device(self):
+        """What QEMU is told of it, on its command line and by device_add."""
+        said = {"driver": MODELS[self.model][0], "id": self.id, "netdev": f"{self.id}-net", "bus": f"{self.id}-port", "mac": self.mac,
+                "romfile": ""}
         if self.model == "virtio":
-            device += ",disable-legacy=on,iommu_platform=on"
+            said |= {"disable-legacy": "on", "iommu_platform": "on"}
             if self.mtu != 1500:
-                device += f",host_mtu={self.mtu}"
+                said["host_mtu"] = str(self.mtu)
             if self.queues > 1:
-                device += f",mq=on,vectors={2 * self.queues + 2}"
-        return ["-netdev", netdev, "-device", device + (f",{self.options}" if self.options else "")]
+                said |= {"mq": "on", "vectors": str(2 * self.queues + 2)}
+        return said | dict(option.split("=") for option in self.options.split(",") if option)
 
 
 @dataclass
@@ -106,6 +116,7 @@ class Link:
 class Topology:
     name: str
     title: str
+    machines_are: str  # "qemu" or "namespaces"
     machines: dict
     links: dict
 
@@ -123,14 +134,16 @@ def read_topology(name):
         text = tomllib.load(file)
     machines = {key: MachineSpec(name=key, **{**value, "kernel_arguments": tuple(value.get("kernel_arguments", ()))})
                 for key, value in text["machine"].items()}
+    machines_are = text.get("machines", "qemu")
+    models = SPACE_MODELS if machines_are == "namespaces" else MODELS
     made = {}
     for place, entry in enumerate(text["link"], 1):
         common = {"link": entry["name"], "kind": entry.get("kind", "socket"), "place": place, "mtu": entry.get("mtu", 1500)}
         ends = []
         for number, end in enumerate(entry["ends"]):
             role = SERVER_END if number == 0 else CLIENT_END if number == 1 else number + 1
-            if end["machine"] not in machines or end["model"] not in MODELS:
+            if end["machine"] not in machines or end["model"] not in models:
                 raise ValueError(f"{name}.toml: link {entry['name']}: no machine or model as in {end}")
             ends.append(Nic(**common, end=role, **end))
         made[entry["name"]] = Link(entry["name"], common["kind"], place, common["mtu"], ends)
-    return Topology(name, text["title"], machines, made)
+    return Topology(name, text["title"], machines_are, machines, made)

@@ -1,22 +1,15 @@
-"""What links are made of on the host: unix sockets between two QEMUs, or a namespace with a bridge and tap devices.
-
-Everything made here has a name with the runner's process id, so that a later run can take away what a killed one left.
-"""
+"""What links between QEMUs are made of on the host: unix sockets, or a namespace with a bridge and tap devices."""
 import contextlib
-import ctypes
 import fcntl
 import os
 import pathlib
-import re
 import struct
-import subprocess
-import threading
 
-CLONE_NEWNET = 0x40000000
+from rig.namespace import Namespace, disable_ipv6
+
 TUNSETIFF = 0x400454CA
 IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE = 0x0002, 0x1000, 0x4000, 0x0100
 PREFIX = "sl-dts-"
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Wires:
@@ -41,7 +34,7 @@ class Wires:
                 os.close(descriptor)
         self._descriptors = []
         if self._namespace:
-            subprocess.run(["ip", "netns", "delete", self._namespace], capture_output=True)
+            self._namespace.close()
         self._namespace = None
 
     def _join_by_socket(self, link):
@@ -54,65 +47,24 @@ class Wires:
 
     def _join_by_taps(self, link):
         if not self._namespace:
-            self._namespace = f"{PREFIX}{os.getpid()}-{threading.get_native_id()}"
-            ip("netns", "add", self._namespace)
+            self._namespace = Namespace("wires", PREFIX)
         bridge = f"br{link.place}"
-        self._ip("link", "add", bridge, "mtu", link.mtu, "type", "bridge", "mcast_snooping", "0")
-        self._ip("link", "set", bridge, "up")
+        self._namespace.ip("link", "add", bridge, "mtu", link.mtu, "type", "bridge", "mcast_snooping", "0")
+        self._namespace.ip("link", "set", bridge, "up")
         for nic in link.ends:
             name = f"t{link.place}-{nic.end}"
             nic.descriptors = self._open_tap(name, nic.queues)
-            self._ip("link", "set", name, "mtu", link.mtu, "master", bridge, "up")
+            self._namespace.ip("link", "set", name, "mtu", link.mtu, "master", bridge, "up")
 
     def _open_tap(self, name, queues):
         """Returns a descriptor for each queue of a new tap device."""
         flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | (IFF_MULTI_QUEUE if queues > 1 else 0)
         opened = []
-        with entered(self._namespace):
+        with self._namespace.entered():
             for _ in range(queues):
                 descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
                 self._descriptors.append(descriptor)
                 fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH14x", name.encode(), flags))
                 opened.append(descriptor)
-            pathlib.Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("1")
+        disable_ipv6(self._namespace, name)
         return opened
-
-    def _ip(self, *words):
-        ip("-n", self._namespace, *words)
-
-
-@contextlib.contextmanager
-def entered(namespace):
-    """The calling thread is inside a network namespace."""
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    there = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
-    try:
-        setns(there)
-        yield
-    finally:
-        setns(home)
-        os.close(there)
-        os.close(home)
-
-
-def setns(descriptor):
-    if _libc.setns(descriptor, CLONE_NEWNET) != 0:
-        raise OSError(ctypes.get_errno(), "setns")
-
-
-def ip(*words):
-    done = subprocess.run(["ip", *map(str, words)], capture_output=True, text=True, timeout=30)
-    if done.returncode != 0:
-        raise RuntimeError(f"ip {' '.join(map(str, words))}: {done.stderr.strip()}")
-
-
-def sweep():
-    """Takes away the namespaces of runners that are no more. Returns their names."""
-    swept = []
-    folder = pathlib.Path("/run/netns")
-    for path in folder.glob(f"{PREFIX}*") if folder.exists() else ():
-        found = re.match(rf"{PREFIX}(\d+)-", path.name)
-        if found and not pathlib.Path(f"/proc/{found[1]}").exists():
-            subprocess.run(["ip", "netns", "delete", path.name], capture_output=True)
-            swept.append(path.name)
-    return swept

@@ -3,7 +3,7 @@ from checks.builds import GCC
 from checks.context import Outcome
 from checks.pytest_report import read_cases
 
-SUITES = ("smoke",)
+SUITES = ("smoke", "namespaces")
 SECONDS_MAX = 900
 
 

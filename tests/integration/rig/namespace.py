@@ -1,8 +1,13 @@
-"""Network namespaces, links in them, and sockets and processes inside."""
+"""Network namespaces, links in them, and sockets and processes inside. Of tests/integration, and of dts.
+
+A namespace's name carries the process id of who made it, so that a later run can take away what a killed one left (sweep).
+"""
 import contextlib
 import ctypes
 import itertools
 import os
+import pathlib
+import re
 import socket
 import subprocess
 
@@ -14,8 +19,8 @@ _counter = itertools.count()
 class Namespace:
     """A network namespace with a unique name; `close` removes it and with it every link inside."""
 
-    def __init__(self, purpose):
-        self.name = f"sl-test-{os.getpid()}-{next(_counter)}-{purpose}"
+    def __init__(self, purpose, prefix="sl-test-"):
+        self.name = f"{prefix}{os.getpid()}-{next(_counter)}-{purpose}"
         run("ip", "netns", "add", self.name)
         self.ip("link", "set", "lo", "up")
 
@@ -61,6 +66,18 @@ class Namespace:
         if rules:
             lines = ["table inet sluice {", "chain c {", f"type filter hook {hook} priority 0;", *rules, "}", "}", ""]
             self.run("nft", "-f", "-", input="\n".join(lines).encode())
+
+
+def sweep(prefix):
+    """Takes away the namespaces of processes that are no more. Returns their names."""
+    swept = []
+    folder = pathlib.Path("/run/netns")
+    for path in folder.glob(f"{prefix}*") if folder.exists() else ():
+        found = re.match(rf"{prefix}(\d+)-", path.name)
+        if found and not pathlib.Path(f"/proc/{found[1]}").exists():
+            subprocess.run(["ip", "netns", "delete", path.name], capture_output=True)
+            swept.append(path.name)
+    return swept
 
 
 def setns(descriptor):

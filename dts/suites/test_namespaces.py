@@ -1,0 +1,78 @@
+"""Namespaces: the smoke suite's downloads on each kind of software port, in network namespaces: no machine boots, seconds."""
+import pytest
+
+from testbed.checks import eventually, fetch, verify_bytes, verify_end, verify_offloads
+from testbed.server import Sluiced
+
+TOPOLOGY = "namespaces"
+SMALL = ("--max-connections", "400", "--max-objects", "1000")
+# What the profiles of the software ports say (drivers_config).
+EXPECTED = {
+    "tap": {"driver": "net_tap", "vouches": False, "offloads": {"chained_mbufs"}},
+    "af_packet": {"driver": "net_af_packet", "vouches": False, "offloads": {"chained_mbufs"}},
+    "af_xdp": {"driver": "net_af_xdp", "vouches": False, "offloads": set()},
+}
+
+
+@pytest.fixture(scope="module", params=EXPECTED)
+def link(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def served(bench, link, tree):
+    with Sluiced(bench["server"], [(bench.nic(link, "server"), bench.interfaces["server"][link][1])], tree.folder, cache="32M",
+                 arguments=SMALL) as running:
+        yield running
+
+
+def test_bytes_arrive_whole(served, bench, tree, link, case):
+    """Files of odd and even sizes arrive as they are, over IPv4 and IPv6, on this port.
+
+    Steps:
+        From the client: curl each file over IPv4, the largest over IPv6, and a range that begins and ends at odd places.
+    Verify:
+        SHA-256 of each against that of the file.
+    """
+    verify_bytes(bench, tree, link, case)
+
+
+def test_offloads_are_what_the_profile_says(served, bench, tree, link, case):
+    """A software port offers what its profile says, and the counters agree.
+
+    Steps:
+        Read the counters, download 4 MB, read them again.
+    Verify:
+        Driver and offloads as `sluicectl ports` names them; who summed, cut and copied.
+    """
+    verify_offloads(bench, served, tree, link, EXPECTED[link], case)
+
+
+def test_the_cable_is_pulled_and_put_back(served, bench, tree, link, case):
+    """The client's end is down for a moment: sluiced serves on afterwards.
+
+    Steps:
+        Take the client's end of the veth down; ask for telemetry; put it up again, with its IPv6 address; download.
+    Verify:
+        Telemetry answers while it is down; the download is exact over both families.
+    """
+    client, end = bench["client"], bench.nic(link, "client")
+    client.set_link(end, False)
+    case.verify("telemetry answers while the cable is out", "tx_frames" in served.stats())
+    client.set_link(end, True)
+    # The kernel takes an interface's IPv6 addresses away when it goes down.
+    client.run("ip", "-6", "address", "add", end.prefix(6), "dev", bench.interfaces["client"][link][0], "nodad")
+    case.verify("4 MB arrived whole over IPv4", fetch(bench, tree, link))
+    case.verify("4 MB arrived whole over IPv6", fetch(bench, tree, link, family=6))
+
+
+def test_sluiced_ends_well(served, link, case):
+    """SIGTERM ends it: exit status 0, nothing left in the port, no socket left behind.
+
+    Steps:
+        SIGTERM to sluiced.
+    Verify:
+        Its exit status; its log says no word of frames that did not leave; its folder in /var/run/dpdk is gone.
+    """
+    verify_end(served, case)
+    case.verify("its folder in /var/run/dpdk is gone", eventually(lambda: not served.runtime_folder().exists(), 5))
