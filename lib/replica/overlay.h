@@ -5,9 +5,13 @@
 //   Store  -> IoRequest -> [ internal name or a file of one: here | anything else: the disk ]
 //
 // An internal name is '\x01' and the generation in 32 hexadecimal digits. A client cannot ask for
-// one: redirect() turns such a path of a worker into one that does not exist. Both the clients'
-// lookups of a published path and the Node's own meet in the Store's one object for that name, so a
-// piece is in the arena once.
+// one: redirect() turns such a path of a worker into one that does not exist. The Node's own
+// lookups do not pass through redirect(): it asks for internal names, and any other path is the
+// file on the disk to it. Both meet in the Store's one object for that name, so a piece is in the
+// arena once.
+//
+// A forgotten generation can be opened no more. Files of it that are open stay so until the Store
+// closes them: what is read of them still is a Fetch, which the Node may answer with ESTALE.
 //
 // Versions: Version{device = published_device, inode = etag, size, modified, changed = number}.
 // Pure.
@@ -49,6 +53,8 @@ class Overlay {
   // From workers to the Store
   /// The path that a worker's lookup is for. The text lives at least until the lookup's answer.
   [[nodiscard]] std::string_view redirect(std::string_view path) const;
+  /// Bytes reserved at construction, for the budget.
+  [[nodiscard]] static uint64_t memory_bytes(const OverlayConfig& config);
 
   // Between Store and Disk
   /// Takes what the Store asks. Returns true when `request` is (now) for the disk.
@@ -61,9 +67,14 @@ class Overlay {
   [[nodiscard]] bool poll_disk(store::IoRequest& out);
 
   // To and from the Node
-  /// Returns the path that changed its meaning, for Store::handle_change; empty: none did.
+  /// Returns the name under which lookups of a path went until now, for Store::handle_change, when
+  /// they go elsewhere from now on; empty: nothing changed its meaning. Valid until the next call,
+  /// or, where it is the message's own path, as long as the message.
   [[nodiscard]] std::string_view handle(Instant now, const ToOverlay& message);
   [[nodiscard]] bool poll_message(FromOverlay& out);
+  /// The Node is gone, and nobody writes on its behalf: every fetch ends with EIO, now and from now
+  /// on.
+  void handle_node_gone();
 
  private:
   struct Parts;

@@ -14,7 +14,9 @@
 //     Fetched{fetch, error}         ->         the bytes are there, verified; or cannot be had
 //
 // Every Fetch is ended by exactly one Fetched. Until then the extent is the fetch's; afterwards
-// nobody may write there: a peer that was granted it must have been fenced.
+// nobody may write there: a peer that was granted it must have been fenced. A ReadDisk is answered
+// before its Fetch is ended. A Fetch may be of a generation that was forgotten (a file of it is
+// open still): the Node that knows it no more answers ESTALE.
 #pragma once
 
 #include <array>
