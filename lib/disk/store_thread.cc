@@ -15,6 +15,8 @@ using stats::Counter;
 
 // Messages taken from one worker before the others have their turn.
 constexpr uint32_t messages_per_turn = 64;
+// Times that answers of the overlay may lead to questions within one turn.
+constexpr uint32_t rounds_max = 16;
 // The longest sleep: a bound on what a lost wake-up could cost.
 constexpr Duration sleep_max = 1_s;
 // A worker whose ring is full makes room without telling.
@@ -51,9 +53,15 @@ StoreThread::StoreThread(const StoreThreadOptions& options,
       cpu_(options.cpu),
       counters_(std::move(counters)),
       disk_(std::move(disk)),
-      store_(options.store, options.uses, *counters_) {
+      store_(options.store, options.uses, *counters_),
+      node_waker_(options.node_waker) {
   for (uint32_t i = 0; i < options.store.workers; ++i) {
     mailboxes_.push_back(std::make_unique<Mailbox>(options.ring_capacity, *this));
+  }
+  if (options.overlay) {
+    ASSERT(options.node_waker != nullptr && options.store.last_holds);
+    overlay_ = std::make_unique<replica::Overlay>(*options.overlay);
+    overlay_mailbox_ = std::make_unique<OverlayMailbox>(options.overlay_ring_capacity, *this);
   }
   store_.publish_gauges();
 }
@@ -87,31 +95,25 @@ void StoreThread::run() {
   }
   while (!stopping_.load(std::memory_order_acquire)) {
     turn(clock_());
-    if (has_mail() || disk_->has_completions()) {
+    if (more_waits_ || has_mail() || disk_->has_completions()) {
       disk_->flush();
     } else {
       sleep();
     }
   }
   // What is being read goes into the arena: it must end before the arena does.
+  if (overlay_) overlay_->handle_node_gone();
   for (uint32_t i = 0; i < 50 && store_.io_in_flight() > 0; ++i) {
-    store::IoCompletion completion;
-    while (disk_->poll_completion(completion)) store_.handle_completion(clock_(), completion);
+    static_cast<void>(complete(clock_()));
     if (store_.io_in_flight() > 0) disk_->wait(100_ms);
   }
 }
 
 void StoreThread::turn(Instant now) {
-  for (uint32_t i = 0; i < mailboxes_.size(); ++i) {
-    content::ToStore message;
-    for (uint32_t n = 0; n < messages_per_turn && store_.can_take(i); ++n) {
-      if (!mailboxes_[i]->to_store_.pop(message)) break;
-      store_.handle_message(now, i, message);
-    }
-  }
-  store::IoCompletion completion;
-  while (disk_->poll_completion(completion)) store_.handle_completion(now, completion);
+  take_messages(now);
+  if (overlay_) take_overlay_messages(now);
   Change change;
+  bool completed = complete(now);
   while (disk_->poll_change(change)) {
     if (change.anywhere) {
       store_.handle_change_anywhere(now);
@@ -120,18 +122,100 @@ void StoreThread::turn(Instant now) {
     }
   }
   if (store_.next_timeout() <= now) store_.handle_timeout(now);
-  store::IoRequest request;
-  while (store_.poll_io(now, request)) disk_->submit(request);
+  more_waits_ = ask_disk(now);
+  // What the overlay answers itself leads to further questions.
+  for (uint32_t round = 0; overlay_ && more_waits_ && round < rounds_max; ++round) {
+    completed = complete(now);
+    more_waits_ = ask_disk(now) || completed;
+  }
+  if (!overlay_) more_waits_ = false;
   mail_waits_ = false;
-  for (uint32_t i = 0; i < mailboxes_.size(); ++i) deliver(i);
+  bool for_node = false;
+  for (uint32_t i = 0; i < mailboxes_.size(); ++i) for_node = deliver(i);
+  if (overlay_) {
+    deliver_from_overlay();
+    if (for_node || overlay_mailbox_->has_mail()) node_waker_->ring_if_asleep();
+  }
   store_.publish_gauges();
 }
 
-void StoreThread::deliver(uint32_t worker) {
+void StoreThread::take_messages(Instant now) {
+  for (uint32_t i = 0; i < mailboxes_.size(); ++i) {
+    const bool redirects = overlay_ != nullptr && i + 1 < mailboxes_.size();
+    content::ToStore message;
+    for (uint32_t n = 0; n < messages_per_turn && store_.can_take(i); ++n) {
+      if (!mailboxes_[i]->to_store_.pop(message)) break;
+      if (redirects) {
+        auto* lookup = std::get_if<content::Lookup>(&message);
+        if (lookup != nullptr) lookup->path = overlay_->redirect(lookup->path);
+      }
+      store_.handle_message(now, i, message);
+    }
+  }
+}
+
+void StoreThread::take_overlay_messages(Instant now) {
+  replica::ToOverlay message;
+  for (uint32_t n = 0; n < messages_per_turn; ++n) {
+    if (!overlay_mailbox_->to_overlay_.pop(message)) break;
+    const std::string_view changed = overlay_->handle(now, message);
+    if (!changed.empty()) store_.handle_change(now, changed);
+  }
+}
+
+// Returns whether there was anything.
+bool StoreThread::complete(Instant now) {
+  bool any = false;
+  store::IoCompletion completion;
+  while (disk_->poll_completion(completion)) {
+    any = true;
+    if (overlay_ && !overlay_->handle_disk(now, completion)) continue;
+    store_.handle_completion(now, completion);
+  }
+  while (overlay_ && overlay_->poll_completion(completion)) {
+    any = true;
+    store_.handle_completion(now, completion);
+  }
+  return any;
+}
+
+// Returns whether there was anything. What the overlay asks comes first: a file number that it
+// closes may be given out again.
+bool StoreThread::ask_disk(Instant now) {
+  bool any = false;
+  store::IoRequest request;
+  while (overlay_ && overlay_->poll_disk(request)) {
+    any = true;
+    disk_->submit(request);
+  }
+  while (store_.poll_io(now, request)) {
+    any = true;
+    if (overlay_ && !overlay_->handle_request(now, request)) continue;
+    disk_->submit(request);
+  }
+  return any;
+}
+
+// Returns whether there was anything.
+bool StoreThread::deliver(uint32_t worker) {
   SpscRing<content::ToWorker>& ring = mailboxes_[worker]->to_worker_;
   content::ToWorker message;
+  bool any = false;
   for (size_t room = ring.free_slots(); room > 0; --room) {
-    if (!store_.poll_message(worker, message)) return;
+    if (!store_.poll_message(worker, message)) return any;
+    const bool pushed = ring.push(message);
+    ASSERT(pushed);
+    any = true;
+  }
+  mail_waits_ = true;
+  return any;
+}
+
+void StoreThread::deliver_from_overlay() {
+  SpscRing<replica::FromOverlay>& ring = overlay_mailbox_->from_overlay_;
+  replica::FromOverlay message;
+  for (size_t room = ring.free_slots(); room > 0; --room) {
+    if (!overlay_->poll_message(message)) return;
     const bool pushed = ring.push(message);
     ASSERT(pushed);
   }
@@ -142,7 +226,7 @@ bool StoreThread::has_mail() const {
   for (uint32_t i = 0; i < mailboxes_.size(); ++i) {
     if (!mailboxes_[i]->to_store_.empty() && store_.can_take(i)) return true;
   }
-  return false;
+  return overlay_mailbox_ && !overlay_mailbox_->to_overlay_.empty();
 }
 
 void StoreThread::sleep() {

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -41,6 +42,14 @@ class StoreThreadTest : public testing::TestWithParam<bool> {
     options.disk.use_io_uring = GetParam();
     options.uses = uses;
     options.ring_capacity = 64;
+    if (with_node) {
+      options.store.last_holds = true;
+      options.overlay = replica::OverlayConfig{.generations_max = 16,
+                                               .max_open_files = files,
+                                               .reads_in_flight = options.store.reads_in_flight,
+                                               .chunk_bytes = chunk_bytes};
+      options.node_waker = &waker;
+    }
     auto made = StoreThread::create(options);
     ASSERT_TRUE(made) << made.error().message;
     thread = std::move(*made);
@@ -94,6 +103,8 @@ class StoreThreadTest : public testing::TestWithParam<bool> {
     return all;
   }
 
+  bool with_node = false;
+  Waker waker;
   TempTree tree;
   std::unique_ptr<TestMemory> memory;
   std::vector<std::unique_ptr<content::ChunkPins>> pins;
@@ -277,6 +288,145 @@ TEST_P(StoreThreadTest, StopsWhileBusy) {
   thread->mailbox(0).ring_if_asleep();
   thread->stop();
   thread.reset();
+}
+
+// A Node on a thread of its own, asleep whenever nothing came: supplies `bytes` as every
+// generation's; after a read of the disk first, where it is to.
+class Node {
+ public:
+  Node(StoreThread& thread, Waker& waker, MutableBytes memory) : overlay_(thread.overlay()) {
+    thread_ = std::thread([this, &waker, memory] {
+      while (!stop_) {
+        if (turn(memory)) continue;
+        waker.announce();
+        if (overlay_.has_mail() || stop_) {
+          waker.stay_awake();
+          continue;
+        }
+        pollfd file{.fd = waker.fd(), .events = POLLIN, .revents = 0};
+        sleeps_ += poll(&file, 1, 10'000) == 1;
+        waker.stay_awake();
+      }
+    });
+  }
+  void stop(Waker& waker) {
+    stop_ = true;
+    waker.ring_if_asleep();
+    thread_.join();
+  }
+  std::string bytes;
+  std::atomic<bool> reads_disk{false};
+  std::atomic<bool> silent{false};
+  std::atomic<uint32_t> fetches{0};
+  std::atomic<uint32_t> disk_reads{0};
+  std::atomic<uint32_t> sleeps_{0};
+
+ private:
+  bool turn(MutableBytes memory) {
+    replica::FromOverlay message;
+    if (!overlay_.receive(message)) return false;
+    if (const auto* fetch = std::get_if<replica::Fetch>(&message)) {
+      ++fetches;
+      if (silent) return true;
+      if (reads_disk) {
+        EXPECT_TRUE(overlay_.send(replica::ReadDisk{fetch->fetch}));
+      } else {
+        bytes.copy(reinterpret_cast<char*>(memory.data()) +
+                       size_t{fetch->extent.chunk.value()} * chunk_bytes +
+                       fetch->extent.offset_bytes,
+                   fetch->extent.length_bytes, size_t{fetch->piece} * chunk_bytes);
+        EXPECT_TRUE(overlay_.send(replica::Fetched{fetch->fetch, 0}));
+      }
+    } else {
+      const auto read = std::get<replica::DiskRead>(message);
+      disk_reads += read.error == 0;
+      EXPECT_TRUE(overlay_.send(replica::Fetched{read.fetch, read.error}));
+    }
+    overlay_.ring_if_asleep();
+    return true;
+  }
+
+  OverlayMailbox& overlay_;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+void tell(StoreThread& thread, const replica::ToOverlay& message) {
+  ASSERT_TRUE(thread.overlay().send(message));
+  thread.overlay().ring_if_asleep();
+}
+
+TEST_P(StoreThreadTest, ServesAPublishedGenerationInsteadOfTheFile) {
+  const std::string on_disk = TempTree::pattern(2 * chunk_bytes + 5, 1);
+  const std::string published = TempTree::pattern(3 * chunk_bytes + 7, 2);
+  tree.write("f", on_disk);
+  tree.age();
+  with_node = true;
+  start(16, 2);
+  const replica::GenerationId generation{.number = 5, .publisher = {6}};
+  EXPECT_EQ(fetch(look_up("f").info), on_disk);
+  tell(*thread, replica::Describe{.generation = generation,
+                                  .size_bytes = published.size(),
+                                  .etag = 0x1234,
+                                  .path = replica::PathText("f")});
+  tell(*thread, replica::Redirect{replica::PathText("f"), generation});
+  Node node(*thread, waker, memory->bytes());
+  node.bytes = published;
+  LookupAnswer answer = look_up("f");
+  for (int i = 0; i < 1'000 && answer.info.etag != 0x1234; ++i) answer = look_up("f");
+  ASSERT_EQ(answer.info.etag, 0x1234u);
+  usleep(20'000);  // the Node sleeps now
+  EXPECT_EQ(fetch(answer.info), published);
+  EXPECT_EQ(node.fetches, 4u);
+  EXPECT_GT(node.sleeps_, 0u);
+  // The last worker is the Node itself: to it the path is the file, and the name the generation.
+  EXPECT_EQ(look_up("f", 1).info.size_bytes, on_disk.size());
+  const replica::InternalName name = replica::internal_name(generation);
+  EXPECT_EQ(look_up(name.view(), 1).info.id, answer.info.id);
+  EXPECT_EQ(look_up(name.view(), 0).status, LookupStatus::not_found);
+  node.stop(waker);
+}
+
+TEST_P(StoreThreadTest, APublishedGenerationMayBeReadFromThisNodesOwnFile) {
+  const std::string bytes = TempTree::pattern(3 * chunk_bytes + 7, 1);
+  tree.write("f", bytes);
+  tree.age();
+  with_node = true;
+  start(16, 2);
+  const replica::GenerationId generation{.number = 5, .publisher = {6}};
+  Node node(*thread, waker, memory->bytes());
+  node.reads_disk = true;
+  // Before the Node's thread has anything to send.
+  tell(*thread,
+       replica::Describe{
+           .generation = generation, .size_bytes = bytes.size(), .path = replica::PathText("f")});
+  usleep(50'000);
+  const replica::InternalName name = replica::internal_name(generation);
+  EXPECT_EQ(fetch(look_up(name.view(), 1).info, 1), bytes);
+  EXPECT_EQ(node.disk_reads, 4u);
+  node.stop(waker);
+}
+
+TEST_P(StoreThreadTest, StopsWithFetchesThatNobodyWillEnd) {
+  with_node = true;
+  start(16, 2);
+  Node node(*thread, waker, memory->bytes());
+  node.silent = true;
+  const replica::GenerationId generation{.number = 5, .publisher = {6}};
+  tell(*thread, replica::Describe{.generation = generation, .size_bytes = 8 * chunk_bytes});
+  usleep(50'000);
+  const replica::InternalName name = replica::internal_name(generation);
+  const LookupAnswer answer = look_up(name.view(), 1);
+  for (uint32_t n = 0; n < 8; ++n) {
+    ASSERT_TRUE(thread->mailbox(1).send(content::NeedPiece{answer.info.id, n}));
+  }
+  thread->mailbox(1).ring_if_asleep();
+  for (int i = 0; i < 500 && node.fetches < 8; ++i) usleep(10'000);
+  EXPECT_EQ(node.fetches, 8u);
+  node.stop(waker);
+  const auto before = steady_clock::now();
+  thread->stop();
+  EXPECT_LT(steady_clock::now() - before, std::chrono::seconds(2));
 }
 
 }  // namespace
