@@ -117,6 +117,7 @@
   ROW(tcp_fast_open_limited, "segments", "SYNs with a good Fast Open cookie whose data was ignored: too many were pending") \
   ROW(tcp_fast_open_accepted, "connections", "connections begun from a SYN with data and a good Fast Open cookie") \
   ROW(tcp_source_half_open_limited, "segments", "SYNs answered with a cookie: their source had too many half-open connections") \
+  ROW(tcp_path_mtu_recalled, "events", "segment sizes reduced for what another connection had learnt of the path") \
   ROW(tcp_path_black_holes, "events", "segment sizes reduced because large segments timed out and smaller ones came through (RFC 4821)") \
   ROW(tcp_path_probes, "segments", "larger segments sent to find out what the path carries") \
   ROW(tcp_path_probes_good, "segments", "such segments that arrived: the segment size was raised") \

@@ -50,6 +50,7 @@ Stack::Stack(const Config& config, content::Catalog& catalog, content::ChunkPins
       cookies_(config.key),
       fast_open_({.key = config.fast_open_key, .pending_max = config.fast_open_pending_max}),
       sources_(config.source_limits, config.max_connections, config.key),
+      path_mtus_(config.key),
       senders_(config.send_queues),
       spans_(span_sizes(config)),
       sender_pool_(config.send_queues),
@@ -77,9 +78,9 @@ uint64_t Stack::memory_bytes(const Config& config) {
          (uint64_t{config.send_queues} + config.sent_runs) * sizeof(SentRun) +
          ReceiveBuffers::memory_bytes(config.receive_buffers) +
          SourceLimits::memory_bytes(config.source_limits, config.max_connections) +
-         AgeList::memory_bytes(config.receive_buffers) + AgeList::memory_bytes(config.send_queues) +
-         config.time_wait_max * uint64_t{72} + config.max_half_open * uint64_t{16} +
-         replies_max * sizeof(Reply) + sizeof(Stack);
+         PathMtus::memory_bytes() + AgeList::memory_bytes(config.receive_buffers) +
+         AgeList::memory_bytes(config.send_queues) + config.time_wait_max * uint64_t{72} +
+         config.max_half_open * uint64_t{16} + replies_max * sizeof(Reply) + sizeof(Stack);
 }
 
 // Lookups.

@@ -42,6 +42,7 @@
 #include "tcp/half_open_list.h"
 #include "tcp/info.h"
 #include "tcp/isn.h"
+#include "tcp/path_mtus.h"
 #include "tcp/receive_buffer.h"
 #include "tcp/segment.h"
 #include "tcp/sender.h"
@@ -393,6 +394,9 @@ class Stack {
   void judge_path(Connection& c);
   void end_search_if_close(Connection& c);
   void set_mss(Connection& c, uint16_t mss);
+  [[nodiscard]] static uint16_t headers_of(const Connection& c);
+  void learn_path(const Connection& c);
+  void recall_path(Connection& c);
   void suspect_black_hole(Connection& c, uint32_t timeouts);
 
   // stack_timers.cc
@@ -427,6 +431,7 @@ class Stack {
   SynCookies cookies_;
   FastOpen fast_open_;
   SourceLimits sources_;
+  PathMtus path_mtus_;
   FixedArray<Sender> senders_;
   SpanPool spans_;
   IndexPool sender_pool_;

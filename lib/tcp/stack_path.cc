@@ -32,9 +32,8 @@ void Stack::handle_path_mtu(Instant now, const inet::PathMtu& in) {
   if (index != none && connections_[index].sender != none) {
     Connection& c = connections_[index];
     const int32_t into = quoted - wrap(c.iss, c.snd_una);
-    const uint16_t headers = in.remote.is_v4() ? 40 : 60;
     const uint16_t mtu = std::max(in.mtu, in.remote.is_v4() ? path_mtu_min_v4 : path_mtu_min_v6);
-    const auto mss = static_cast<uint16_t>(mtu - headers - (c.timestamps ? timestamps_bytes : 0));
+    const auto mss = static_cast<uint16_t>(mtu - headers_of(c));
     const bool in_flight = into >= 0 && static_cast<uint32_t>(into) < c.in_flight;
     if (in_flight && mss >= c.mss && mss < c.mss_high) {
       obeyed = true;  // it speaks of a probe, which is lost and will be found so
@@ -44,6 +43,7 @@ void Stack::handle_path_mtu(Instant now, const inet::PathMtu& in) {
       Sender& sender = senders_[c.sender];
       set_mss(c, mss);
       c.mss_high = mss;
+      learn_path(c);
       sender.path.probe_mss = 0;
       sender.path.again_ms = now_ms() + static_cast<uint32_t>(PathSearch::raise_after.ms());
       sender.recovery.on_mtu_reduced(sent_runs_, flight(c));
@@ -52,6 +52,30 @@ void Stack::handle_path_mtu(Instant now, const inet::PathMtu& in) {
     }
   }
   counters_.add(obeyed ? Counter::tcp_path_mtu_reduced : Counter::tcp_path_mtu_ignored);
+}
+
+// Of IP and TCP, with the options that every segment has.
+uint16_t Stack::headers_of(const Connection& c) {
+  return static_cast<uint16_t>((c.flow.remote.is_v4() ? 40 : 60) +
+                               (c.timestamps ? timestamps_bytes : 0));
+}
+
+// For the connections that come after this one.
+void Stack::learn_path(const Connection& c) {
+  if (c.mss >= c.mss_max) {
+    path_mtus_.forget(c.flow.remote);
+  } else {
+    path_mtus_.learn(now_, c.flow.remote, static_cast<uint16_t>(c.mss + headers_of(c)));
+  }
+}
+
+// What others have learnt, before the first segment of a response leaves. RFC 8201 section 5.2.
+void Stack::recall_path(Connection& c) {
+  if (path_mtus_.empty()) return;
+  const uint16_t mtu = path_mtus_.find(now_, c.flow.remote);
+  if (mtu == 0 || mtu - headers_of(c) >= c.mss) return;
+  c.mss = c.mss_high = static_cast<uint16_t>(mtu - headers_of(c));
+  counters_.add(Counter::tcp_path_mtu_recalled);
 }
 
 // Requires: a sender.
@@ -65,11 +89,8 @@ void Stack::set_mss(Connection& c, uint16_t mss) {
 
 // A large segment timed out once more. Smaller ones may come through.
 void Stack::suspect_black_hole(Connection& c, uint32_t timeouts) {
-  const bool is_v4 = c.flow.remote.is_v4();
-  const auto headers =
-      static_cast<uint16_t>((is_v4 ? 40 : 60) + (c.timestamps ? timestamps_bytes : 0));
-  const uint16_t smaller =
-      PathSearch::next_smaller(c.mss, {.headers = headers, .timeouts = timeouts, .is_v4 = is_v4});
+  const uint16_t smaller = PathSearch::next_smaller(
+      c.mss, {.headers = headers_of(c), .timeouts = timeouts, .is_v4 = c.flow.remote.is_v4()});
   if (smaller == 0 || c.in_flight <= smaller) return;
   set_mss(c, smaller);
   senders_[c.sender].path.lowered = true;
@@ -124,12 +145,14 @@ void Stack::judge_path(Connection& c) {
     counters_.add(Counter::tcp_path_black_holes);
     path.lowered = false;
     path.again_ms = now_ms();
+    learn_path(c);
   }
   const auto una = static_cast<uint32_t>(c.snd_una.value());
   if (path.probe_mss == 0 || static_cast<int32_t>(una - path.probe_end) < 0) return;
   counters_.add(Counter::tcp_path_probes_good);
   set_mss(c, path.probe_mss);
   path.probe_mss = 0;
+  learn_path(c);
   end_search_if_close(c);
 }
 

@@ -75,6 +75,7 @@ bool Stack::take_sender(Connection& c) {
     --sender_wanted_;
   }
   c.sender = index;
+  recall_path(c);
   Sender& sender = senders_[index];
   sender.queue.reset(c.snd_nxt());
   sender.congestion = start_congestion(c);

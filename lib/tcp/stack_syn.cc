@@ -123,6 +123,7 @@ void Stack::begin(uint32_t index, const Flow& flow, SeqNumber irs, const Handsha
   }
   c.mss_max = c.mss;
   c.mss_high = c.mss;
+  recall_path(c);
   c.congestion = CongestionMemory::fresh(config_.congestion, c.mss);
   table_.insert(flow_hash(config_.key, flow), index);
   sources_.open(flow.remote);
