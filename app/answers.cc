@@ -240,6 +240,7 @@ Json connection_row(const tcp::Info& info, const inet::Inet& inet) {
           {"tail_probes", info.again.probes},
           {"duplicates_reported", info.duplicates_reported},
           {"bytes_lost", info.bytes_lost},
+          {"marked_bytes", info.marked_bytes},
           {"reordering", info.reordering_seen ? 1 : 0},
           {"reordering_window_us", us(info.reordering_window)},
           {"delivered", info.delivered_bytes},

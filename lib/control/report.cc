@@ -84,14 +84,15 @@ namespace {
 std::string format_sending(const Json& row) {
   const auto ms = [&](const char* key) { return number(row, key) / 1000; };
   return fmt::format(
-      "    pipe:{} lost:{} delivered:{} delivery_rate:{} bytes_lost:{} after_loss:{} "
+      "    pipe:{} lost:{} delivered:{} delivery_rate:{} bytes_lost:{} marked:{} after_loss:{} "
       "after_timeout:{} probes:{} dsack:{} reordering:{} reo_wnd:{:.3f} ms "
       "limited app:{} rwnd:{} cwnd:{} ms\n",
       number(row, "pipe"), number(row, "lost"), number(row, "delivered"),
-      number(row, "delivery_rate"), number(row, "bytes_lost"), number(row, "after_loss"),
-      number(row, "after_timeout"), number(row, "tail_probes"), number(row, "duplicates_reported"),
-      number(row, "reordering"), static_cast<double>(number(row, "reordering_window_us")) / 1000,
-      ms("app_limited_us"), ms("rwnd_limited_us"), ms("cwnd_limited_us"));
+      number(row, "delivery_rate"), number(row, "bytes_lost"), number(row, "marked_bytes"),
+      number(row, "after_loss"), number(row, "after_timeout"), number(row, "tail_probes"),
+      number(row, "duplicates_reported"), number(row, "reordering"),
+      static_cast<double>(number(row, "reordering_window_us")) / 1000, ms("app_limited_us"),
+      ms("rwnd_limited_us"), ms("cwnd_limited_us"));
 }
 
 std::string format_control(const Json& row) {

@@ -89,12 +89,17 @@ void CongestionControl::on_ack_loss_based(Instant now, const RateSample& sample,
                                           const AckContext& ack, bool marked) {
   const bool round_start = ack.snd_una >= loss_.round_end;
   if (round_start) loss_.round_end = ack.snd_nxt;
-  Validation::on_ack(*this, now, sample, {.round_start = round_start, .srtt = ack.srtt});
+  const bool recovering = sample.in_recovery || ack.mode != RecoveryMode::open;
+  if (!recovering) {
+    Validation::on_ack(*this, now, sample, {.round_start = round_start, .srtt = ack.srtt});
+  }
   if (algorithm_ == CongestionAlgorithm::dctcp) {
     Dctcp::on_ack(*this, sample.newly_acked_bytes, {.round_start = round_start, .ece = ack.ece});
   }
   if (marked) return reduce_marked(sample.prior_in_flight_bytes);
-  // RFC 6937 meters what leaves during fast recovery; the ACK that ends it has done its part.
+  // RFC 3168 section 6.1.2: the window SHOULD NOT grow with an ACK that echoes a mark.
+  if (ack.ece) return;
+  // RFC 9937 meters what leaves during fast recovery; the ACK that ends it has done its part.
   if (sample.newly_acked_bytes == 0 || !ack.may_grow) return;
   if (sample.in_recovery || ack.mode == RecoveryMode::fast) return;
   if (in_slow_start()) {
@@ -126,10 +131,14 @@ void CongestionControl::reduce_marked(uint32_t in_flight_bytes) {
     leave_first_slow_start();
     Dctcp::on_mark(*this, Validation::used_window(*this, in_flight_bytes));
     loss_.growth.acked_credit = 0;
-  } else {
-    reduce(in_flight_bytes);
+    cwnd_ = std::min(cwnd_, ssthresh_);
+    return;
   }
-  cwnd_ = std::min(cwnd_, ssthresh_);
+  const uint32_t used = Validation::used_window(*this, in_flight_bytes);
+  reduce(in_flight_bytes);
+  // ssthresh ends at two segments, the window at one: RFC 9438 section 4.6 (MUST).
+  const uint32_t left = algorithm_ == CongestionAlgorithm::cubic ? Cubic::kept(used) : used / 2;
+  cwnd_ = std::min(cwnd_, std::max<uint32_t>(left, mss_));
 }
 
 void CongestionControl::on_loss_event(Instant now, uint32_t in_flight_bytes) {
@@ -144,7 +153,8 @@ void CongestionControl::on_loss_event(Instant now, uint32_t in_flight_bytes) {
 
 void CongestionControl::on_recovery_end(Instant now) {
   in_recovery_ = false;
-  if (algorithm_ == CongestionAlgorithm::bbr) Bbr(*this, now).on_recovery_end();
+  if (algorithm_ == CongestionAlgorithm::bbr) return Bbr(*this, now).on_recovery_end();
+  Validation::on_recovery_end(*this, now);
 }
 
 void CongestionControl::on_rto(Instant now, RtoEvent event) {
@@ -185,7 +195,11 @@ void CongestionControl::on_idle_restart(Instant now, Duration idle) {
   }
 }
 
+// RFC 5681 section 3.1: when segments become smaller cwnd SHOULD be reduced as they are, so that
+// what was a window of large ones is no burst of small ones. RFC 8899 section 3: it MUST NOT grow
+// with them.
 void CongestionControl::set_mss(uint16_t mss) {
+  if (mss < mss_) cwnd_ = static_cast<uint32_t>(uint64_t{cwnd_} * mss / mss_);
   mss_ = mss;
   cwnd_ = std::max<uint32_t>(cwnd_, mss);
 }

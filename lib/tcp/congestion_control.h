@@ -98,7 +98,7 @@ class CongestionControl {
   void on_ack(Instant now, const RateSample& sample, const AckContext& ack);
   /// A loss was found and fast recovery begins: at most once per window of data. Units: `in_flight`
   /// in bytes, before the loss. The window becomes ssthresh(); the caller meters what it sends
-  /// during recovery (RFC 6937), unless uses_prr() says no.
+  /// during recovery (RFC 9937), unless uses_prr() says no.
   void on_loss_event(Instant now, uint32_t in_flight_bytes);
   /// Fast recovery, or that after a timeout, is over. on_undo() may still follow: the peer reports
   /// duplicates a round trip later.
@@ -125,7 +125,7 @@ class CongestionControl {
   [[nodiscard]] uint32_t cwnd() const { return cwnd_; }
   [[nodiscard]] uint32_t ssthresh() const { return ssthresh_; }
   [[nodiscard]] bool in_slow_start() const { return cwnd_ < ssthresh_; }
-  /// Should RFC 6937 meter what is sent during fast recovery?
+  /// Should RFC 9937 meter what is sent during fast recovery?
   [[nodiscard]] bool uses_prr() const { return algorithm_ != CongestionAlgorithm::bbr; }
   /// Units: bytes per second; 0: nothing is paced.
   [[nodiscard]] uint64_t pacing_rate() const;

@@ -86,6 +86,10 @@ void Cubic::begin_epoch(CongestionControl& cc, Instant now) {
       static_cast<uint32_t>(std::min(std::cbrt(below / c) * 1e6, elapsed_max_s * 1e6));
 }
 
+uint32_t Cubic::kept(uint32_t used_bytes) {
+  return to_window(used_bytes * beta);
+}
+
 void Cubic::on_congestion(CongestionControl& cc, uint32_t used_bytes) {
   CongestionControl::Growth& growth = cc.loss_.growth;
   // Section 4.7, fast convergence: a flow that lost before it reached its former window makes room.
@@ -93,7 +97,7 @@ void Cubic::on_congestion(CongestionControl& cc, uint32_t used_bytes) {
   growth.w_max = shrinking ? to_window(used_bytes * (1.0 + beta) / 2.0) : used_bytes;
   // Section 4.6: ssthresh = max(flight_size * beta_cubic, 2 MSS). The window in use stands for
   // flight_size.
-  cc.ssthresh_ = std::max(to_window(used_bytes * beta), 2u * cc.mss_);
+  cc.ssthresh_ = std::max(kept(used_bytes), 2u * cc.mss_);
   growth.cubic = {};
   growth.cwnd_prior = used_bytes;
 }

@@ -12,6 +12,8 @@ struct Cubic {
   static void on_ack(CongestionControl& cc, Instant now, const RateSample& sample, Duration srtt);
   /// Sets w_max and ssthresh from the window in use at the time of the event, and ends the epoch.
   static void on_congestion(CongestionControl& cc, uint32_t used_bytes);
+  /// What a congestion event leaves of a window, before its least. Source: RFC 9438 section 4.6.
+  [[nodiscard]] static uint32_t kept(uint32_t used_bytes);
   /// What follows a timeout begins without a plateau to return to. Source: RFC 9438 section 4.8.
   static void on_rto(CongestionControl& cc);
   /// Time in which the sender was idle does not count. Source: RFC 9438 section 5.8.

@@ -30,15 +30,16 @@ class Frto {
   };
   [[nodiscard]] Verdict on_ack(const Ack& ack) {
     if (step_ == Step::off) return Verdict::open;
-    // Step 3b, and as well before anything new was sent: that byte was sent once.
-    if (ack.original) {
-      step_ = Step::off;
-      return Verdict::spurious;
-    }
-    // Step 2a: all is acknowledged, by the retransmission as far as anybody knows.
+    // Step 2a: all is acknowledged, by the retransmission as far as anybody knows; or only the ACKs
+    // were lost, which is congestion, too (RFC 3522 section 3.3).
     if (ack.recovered) {
       step_ = Step::off;
       return Verdict::open;
+    }
+    // Step 3b, and as well before anything new was sent, as Linux: that byte was sent once.
+    if (ack.original) {
+      step_ = Step::off;
+      return Verdict::spurious;
     }
     if (step_ == Step::wait_for_first) {
       if (!ack.advanced) return Verdict::open;  // a duplicate from before

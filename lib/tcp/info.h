@@ -44,6 +44,7 @@ struct Info {
   Retransmissions again;
   uint32_t duplicates_reported = 0;  // DSACKs
   uint64_t delivered_bytes = 0;      // by cumulative or selective acknowledgement
+  uint32_t marked_bytes = 0;         // delivered by ACKs that echo a congestion mark (RFC 3168)
   uint64_t bytes_lost = 0;           // of all that was sent, also again
   uint64_t delivery_rate = 0;        // bytes per second; 0: none measured
   bool delivery_rate_app_limited = false;

@@ -199,9 +199,16 @@ void LossRecovery::judge_need(SentRunPool& pool, Instant now, const Flight& flig
     if (!probe_.is_of_probe(low_half(ack.twice.end))) {
       rack_.on_dsack(low_half(flight.una), low_half(flight.nxt));
     }
+    // RFC 3708 section 3 (A.1): what the timer sent again had arrived, and not a word of it had
+    // come back: perhaps all ACKs were lost.
+    const bool reports = board_.sacked_bytes() + delivery.sacked_bytes > 0;
+    if (mode_ == RecoveryMode::rto && !reports && ack.twice.begin == ack.una_before) undo_.end();
     undo_.on_duplicate({low_half(ack.twice.begin), low_half(ack.twice.end)});
   }
   bool originals = advanced && ack.has_echo && undo_.is_answer_to_original(ack.echo_ms);
+  // RFC 3522 section 3.2, step 5. A DSACK: the retransmission was needless for want of ACKs. All
+  // acknowledged, by a peer not known to send DSACKs: the same may be so.
+  if (!ack.twice.empty() || (dsacks_ == 0 && flight.bytes() == 0)) originals = false;
   only_new_ = false;
   if (mode_ == RecoveryMode::rto) {
     const Frto::Verdict frto = frto_.on_ack({.advanced = advanced,
@@ -218,7 +225,8 @@ void LossRecovery::judge_need(SentRunPool& pool, Instant now, const Flight& flig
   const bool twice = undo_.all_duplicate() && (mode_ == RecoveryMode::open || recovered);
   if (originals || twice) {
     verdict.spurious = true;
-    congestion.on_undo(now);
+    // RFC 4015 section 3.4: with an echo of congestion the window MUST stay as it is.
+    if (!ack.ece) congestion.on_undo(now);
     if (originals) board_.unmark_lost(pool);
     if (mode_ != RecoveryMode::rto) rack_.note_reordering();
     if (mode_ != RecoveryMode::open) leave(now, flight, congestion);

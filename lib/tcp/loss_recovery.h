@@ -82,6 +82,7 @@ class LossRecovery {
     StreamRange twice{};                    // RFC 2883; empty: nothing
     bool duplicate = false;                 // RFC 5681 section 2; counts without SACK only
     bool may_send_new = false;              // there is data never sent, and a window for it
+    bool ece = false;                       // it echoes a congestion mark
     bool has_echo = false;
     uint32_t echo_ms = 0;  // TSecr, the flow's offset taken off
   };

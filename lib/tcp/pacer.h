@@ -21,6 +21,8 @@ class Pacer {
     until_ = Instant();
     free_bytes_ = free_bytes;
   }
+  /// Nothing leaves before `until`, whatever the rate.
+  void hold(Instant until) { until_ = std::max(until_, until); }
   [[nodiscard]] bool ready(Instant now) const { return until_ <= now; }
   [[nodiscard]] Instant until() const { return until_; }
   [[nodiscard]] uint32_t free_bytes() const { return free_bytes_; }

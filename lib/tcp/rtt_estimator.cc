@@ -24,6 +24,7 @@ void RttEstimator::add_sample(Duration rtt, uint32_t samples_per_rtt) {
   const auto sample_us = static_cast<uint32_t>(std::clamp<int64_t>(rtt.us(), 1, sample_max_us));
   const int64_t samples = std::clamp<uint32_t>(samples_per_rtt, 1, 1024);
   backoff_ = 0;
+  sampled_ = true;
   min_us_ = min_us_ == 0 ? sample_us : std::min(min_us_, sample_us);
   if (srtt8_us_ == 0) {
     // RFC 6298 section 2.2: SRTT <- R, RTTVAR <- R/2

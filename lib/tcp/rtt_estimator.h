@@ -46,6 +46,10 @@ class RttEstimator {
   /// rto_after_lost_syn as long as there is no sample. Source: RFC 6298 section 5.7.
   void note_lost_syn() { lost_syn_ = true; }
 
+  /// A tail loss probe left. Has a round trip been measured since? Source: RFC 8985 section 7.3.
+  void on_tail_probe() { sampled_ = false; }
+  [[nodiscard]] bool sampled_since_probe() const { return sampled_; }
+
   [[nodiscard]] bool has_sample() const { return srtt8_us_ != 0; }
   /// Returns: 0 before the first sample.
   [[nodiscard]] Duration srtt() const { return Duration::from_us(srtt8_us_ / 8); }
@@ -60,6 +64,7 @@ class RttEstimator {
   uint32_t min_us_ = 0;
   uint8_t backoff_ = 0;
   bool lost_syn_ = false;
+  bool sampled_ = false;  // since the last tail loss probe
 };
 static_assert(sizeof(RttEstimator) == 16);
 

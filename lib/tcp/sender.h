@@ -32,6 +32,7 @@ struct Sender {
   Retransmissions again;
   uint32_t connection = IndexPool::none;  // whose it is
   uint32_t train_bytes = 0;               // the longest train: CongestionControl::send_quantum()
+  uint32_t marked_bytes = 0;              // delivered by ACKs that echo a congestion mark
   uint32_t window_max = 0;  // the largest window the peer has offered: RFC 9293, 3.8.6.2.1
   StreamOffset limited_to;  // SND.NXT when cwnd was last the limit (RFC 7661 section 4.3)
   Instant progress_at;      // SND.UNA moved, or the first byte was sent: for the user timeout

@@ -392,6 +392,7 @@ void Stack::inform_of_sending(const Connection& c, Info& out) const {
   out.duplicates_reported = recovery.duplicates_reported();
   out.delivered_bytes = recovery.rate().delivered();
   out.bytes_lost = recovery.rate().lost();
+  out.marked_bytes = sender.marked_bytes;
   out.delivery_rate = recovery.rate().bytes_per_second();
   out.delivery_rate_app_limited = recovery.rate().rate_app_limited();
   out.reordering_seen = recovery.rack().reordering_seen();

@@ -112,15 +112,21 @@ void Stack::handle_sender_ack(uint32_t index, const Segment& segment, uint32_t a
   if (recovery.mode() == RecoveryMode::rto) {
     ack.may_send_new = c.snd_nxt() < sender.queue.end() && c.in_flight < c.snd_wnd;
   }
+  const bool ece = c.ecn && segment.has(wire::tcp_flag::ece);
+  ack.ece = ece;
   LossRecovery::Verdict verdict =
       recovery.on_ack(sent_runs_, now_, flight(c), ack, sender.congestion);
   count_verdict(verdict);
   sample_rtt(c, segment, verdict.sample.rtt, acked > 0);
   RateSample& sample = verdict.sample;
-  const bool ece = c.ecn && segment.has(wire::tcp_flag::ece);
-  if (ece) counters_.add(Counter::tcp_ecn_echoes);
+  if (ece) {
+    counters_.add(Counter::tcp_ecn_echoes);
+    sender.marked_bytes += sample.newly_acked_bytes;
+  }
   if (sample.newly_acked_bytes > 0 || sample.newly_lost_bytes > 0) {
     sample.cwnd_limited = recovery.mode() != RecoveryMode::open || c.snd_una <= sender.limited_to;
+    // RFC 3168 section 6.1.2: a mark although the window is one segment already (MUST).
+    if (ece && sender.congestion.cwnd() <= c.mss) sender.pacer.hold(now_ + c.rtt.rto());
     sender.congestion.on_ack(now_, sample,
                              {.snd_una = c.snd_una,
                               .snd_nxt = c.snd_nxt(),

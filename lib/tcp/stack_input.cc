@@ -203,6 +203,8 @@ bool Stack::check_sequence(uint32_t index, const Segment& segment, int32_t dista
     const bool begins = c.state == State::syn_received || c.fast_open;
     if (begins && segment.seq == c.irs && !segment.has(flag::ack)) {
       c.resend_due = true;  // it did not see our SYN-ACK
+      // RFC 3168 section 6.1.1.1: then it gives up ECN, for routers that drop such SYNs.
+      if (!segment.has(flag::ece) || !segment.has(flag::cwr)) c.ecn = false;
       return false;
     }
     // RFC 5961 section 4.2: whatever its sequence number.

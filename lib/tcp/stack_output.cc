@@ -309,6 +309,7 @@ void Stack::note_sent(Connection& c, const Plan& planned, const StreamRange& sen
   sender.pacer.on_sent(now_, {.bytes = length, .rate = sender.congestion.pacing_rate()});
   if (planned.probe) {
     sender.probe_due = false;
+    c.rtt.on_tail_probe();
     counters_.add(Counter::tcp_tail_probes);
   }
   // RFC 6298 section 5.1: start the timer if it is not running; RFC 8985 section 7.2: a probe is

@@ -85,6 +85,7 @@ bool Stack::take_sender(Connection& c) {
   sender.recovery.reset(c.snd_nxt(), c.path_memory);
   sender.limited.reset(now_us());
   sender.again = {};
+  sender.marked_bytes = 0;
   sender.connection = static_cast<uint32_t>(&c - connections_.begin());
   sender.window_max = c.snd_wnd;
   sender.limited_to = c.snd_nxt();

@@ -243,6 +243,9 @@ bool Stack::establish(uint32_t index, const Segment& segment) {
   } else {
     c.rtt.clear_back_off();
     if (c.probes > 0) c.rtt.note_lost_syn();
+    // RFC 5681 section 3.1: the initial window is one segment then; RFC 6928 section 2: but not for
+    // one SYN-ACK that came again after a second, which a long path is slower than.
+    if (c.probes > 1) c.congestion.cwnd = c.mss;
   }
   leave_half_open(c);
   become_established(index, segment);

@@ -48,7 +48,9 @@ void Stack::arm_send_timer(Connection& c) {
       return;
     }
     // RFC 8985 section 7.2: where the timeout would come first, the probe takes its place.
-    if (c.sack_permitted && c.rtt.has_sample() && recovery.may_probe()) {
+    // Section 7.3: and not before a round trip was measured since the last one (MUST), else probes
+    // of a path that became slow would keep its time from being known.
+    if (c.sack_permitted && c.rtt.sampled_since_probe() && recovery.may_probe()) {
       const Duration probe = TailProbe::timeout(c.rtt.srtt(), c.in_flight <= c.mss);
       set_send_timer(c, SendTimer::tail_probe, std::min(probe, rto));
       return;

@@ -41,7 +41,7 @@ enum class State : uint8_t {
 /// How losses are being repaired.
 enum class RecoveryMode : uint8_t {
   open,  // nothing is known to be lost
-  fast,  // after duplicate ACKs or SACK: RFC 6675, RFC 6937
+  fast,  // after duplicate ACKs or SACK: RFC 6675, RFC 9937
   rto,   // after the retransmission timer: slow start from one segment
 };
 

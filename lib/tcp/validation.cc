@@ -8,7 +8,7 @@ namespace {
 // RFC 7661 section 4.2: the pipeACK sampling period is max (3*RTT, 1 second).
 constexpr uint32_t sampling_period_min_ms = 1'000;
 constexpr uint32_t sampling_period_rtts = 3;
-// RFC 7661 section 4.4.2: the non-validated period is five minutes.
+// RFC 7661 section 4.4: the non-validated period SHOULD NOT exceed five minutes.
 constexpr uint16_t unvalidated_max_s = 300;
 
 uint32_t clock_ms(Instant now) {
@@ -29,7 +29,7 @@ void shrink(uint32_t& cwnd, uint32_t& ssthresh, uint16_t mss) {
 }  // namespace
 
 // Section 4.2: pipeACK is the largest volume acknowledged in a round trip of the sampling period;
-// here, of this half of it and the half before.
+// here, of this half of it and the half before. Not during loss recovery (MUST).
 void Validation::on_ack(CongestionControl& cc, Instant now, const RateSample& sample, Round round) {
   auto& state = cc.loss_.validation;
   state.round_bytes += sample.newly_acked_bytes;
@@ -53,13 +53,19 @@ void Validation::on_ack(CongestionControl& cc, Instant now, const RateSample& sa
   }
 }
 
+// Section 4.4.1: after loss recovery pipeACK MUST be undefined.
+void Validation::on_recovery_end(CongestionControl& cc, Instant now) {
+  auto& state = cc.loss_.validation;
+  state.valid_at_s = clock_s(now);
+  state.peak_now = state.peak_before = state.round_bytes = 0;
+  state.period_end_ms = 0;
+}
+
 void Validation::on_idle_restart(CongestionControl& cc, Instant now) {
   auto& state = cc.loss_.validation;
   const uint32_t now_s = clock_s(now);
   state.round_bytes = 0;
-  if (pipe_ack(cc) == 0 || static_cast<uint16_t>(now_s - state.valid_at_s) <= unvalidated_max_s) {
-    return;
-  }
+  if (static_cast<uint16_t>(now_s - state.valid_at_s) <= unvalidated_max_s) return;
   shrink(cc.cwnd_, cc.ssthresh_, cc.mss_);
   state.valid_at_s = now_s;
 }

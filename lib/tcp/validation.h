@@ -17,6 +17,8 @@ struct Validation {
     Duration srtt;
   };
   static void on_ack(CongestionControl& cc, Instant now, const RateSample& sample, Round round);
+  /// What was measured before a loss says nothing of the window after it.
+  static void on_recovery_end(CongestionControl& cc, Instant now);
   static void on_idle_restart(CongestionControl& cc, Instant now);
   /// Returns: the window that a congestion event is held against.
   [[nodiscard]] static uint32_t used_window(const CongestionControl& cc, uint32_t in_flight_bytes);

@@ -39,6 +39,16 @@ TEST(CongestionControl, WindowNeverFallsBelowTwoSegmentsByLoss) {
   }
 }
 
+// RFC 5681 section 3.1, RFC 8899 section 3.
+TEST(CongestionControl, SmallerSegmentsShrinkTheWindowAndLargerOnesDoNotGrowIt) {
+  CongestionControl cc(CongestionAlgorithm::cubic, 1400);
+  const uint32_t before = cc.cwnd();
+  cc.set_mss(700);
+  EXPECT_EQ(cc.cwnd(), before / 2);
+  cc.set_mss(1400);
+  EXPECT_EQ(cc.cwnd(), before / 2);
+}
+
 TEST(CongestionControl, UndoPutsBackWhatASpuriousLossTook) {
   for (const auto algorithm : {CongestionAlgorithm::cubic, CongestionAlgorithm::new_reno}) {
     SteadyFlow flow(algorithm);

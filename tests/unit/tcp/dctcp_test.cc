@@ -81,6 +81,36 @@ TEST(CongestionMark, ReducesOncePerWindowOfData) {
   EXPECT_TRUE(flow.cc.cwr_due());
 }
 
+// RFC 3168 section 6.1.2: an ACK that echoes a mark does not make the window grow.
+TEST(CongestionMark, AnEchoDoesNotGrowTheWindow) {
+  for (const auto algorithm :
+       {CongestionAlgorithm::cubic, CongestionAlgorithm::new_reno, CongestionAlgorithm::dctcp}) {
+    SteadyFlow flow(algorithm);
+    for (int i = 0; i < 5; ++i) flow.round_trip(50_ms);
+    flow.cc.on_loss_event(flow.now, flow.cc.cwnd());  // so that it grows by what it is limited by
+    flow.cc.on_recovery_end(flow.now);
+    const uint32_t before = flow.cc.cwnd();
+    flow.round_trip(50_ms, {.marked_of = 1});
+    const uint32_t reduced = flow.cc.cwnd();
+    EXPECT_LT(reduced, before);
+    // What was in flight when the window was reduced: each of its ACKs still echoes the mark.
+    flow.round_trip(50_ms, {.window_bytes = reduced - SteadyFlow::mss, .marked_of = 1});
+    EXPECT_LE(flow.cc.cwnd(), reduced);
+  }
+}
+
+// RFC 9438 section 4.6.
+TEST(CongestionMark, EndsAtOneSegmentWhereALossEndsAtTwo) {
+  for (const auto algorithm : {CongestionAlgorithm::cubic, CongestionAlgorithm::new_reno}) {
+    SteadyFlow flow(algorithm);
+    for (int i = 0; i < 40; ++i) flow.round_trip(50_ms, {.marked_of = 1});
+    EXPECT_EQ(flow.cc.cwnd(), SteadyFlow::mss);
+    EXPECT_EQ(flow.cc.ssthresh(), 2u * SteadyFlow::mss);
+    flow.round_trip(50_ms);
+    EXPECT_EQ(flow.cc.cwnd(), 2u * SteadyFlow::mss);
+  }
+}
+
 TEST(CongestionMark, IsNotCountedOnTopOfALossOfTheSameWindow) {
   SteadyFlow flow(CongestionAlgorithm::cubic);
   for (int i = 0; i < 5; ++i) flow.round_trip(50_ms);

@@ -37,6 +37,9 @@ TEST(Frto, AnAckOfEverythingTellsNothing) {
   Frto frto = timed_out();
   EXPECT_EQ(frto.on_ack({.advanced = true, .recovered = true}), Verdict::open);
   EXPECT_FALSE(frto.active());
+  // Not even when it delivers what was sent once: perhaps the ACKs were lost, all of them.
+  frto = timed_out();
+  EXPECT_EQ(frto.on_ack({.advanced = true, .original = true, .recovered = true}), Verdict::open);
 }
 
 TEST(Frto, ADuplicateIsWaitedOut) {

@@ -236,6 +236,44 @@ TEST(LossRecovery, DoesNotUndoWhatTheRetransmissionRepaired) {
   EXPECT_EQ(world.recovery.mode(), RecoveryMode::rto);
 }
 
+// RFC 3522 section 3.2, step 5.
+TEST(LossRecovery, AllAcknowledgedAtOnceProvesNothing) {
+  World world(10);
+  world.time_out();
+  world.again(world.segments(0, 1), 500);
+  EXPECT_FALSE(world.echoed(10, 499).spurious);
+  EXPECT_LT(world.congestion.cwnd(), 10u * mss);
+}
+
+TEST(LossRecovery, AnEchoWithADuplicateProvesNothing) {
+  World world(10, false);  // no F-RTO
+  world.time_out();
+  world.again(world.segments(0, 1), 500);
+  const LossRecovery::Ack ack{
+      .una_before = {}, .twice = {at(0), at(1 * mss)}, .has_echo = true, .echo_ms = 499};
+  EXPECT_FALSE(world.tell(1 * mss, ack).spurious);
+}
+
+// RFC 3708 section 3, A.1.
+TEST(LossRecovery, ADuplicateOfTheFirstSegmentAfterATimeoutProvesNothing) {
+  World world(10);
+  world.time_out();
+  world.again(world.segments(0, 1));
+  EXPECT_FALSE(world.twice(10, 0, 1).spurious);
+  EXPECT_LT(world.congestion.cwnd(), 10u * mss);
+}
+
+// RFC 4015 section 3.4.
+TEST(LossRecovery, AMarkKeepsTheWindowReduced) {
+  World world(10);
+  world.time_out();
+  world.again(world.segments(0, 1), 500);
+  const LossRecovery::Ack ack{.una_before = {}, .ece = true, .has_echo = true, .echo_ms = 499};
+  EXPECT_TRUE(world.tell(1 * mss, ack).spurious);
+  EXPECT_EQ(world.recovery.mode(), RecoveryMode::open);
+  EXPECT_LT(world.congestion.cwnd(), 10u * mss);
+}
+
 // RFC 3708: and the path reorders, says RFC 8985.
 TEST(LossRecovery, UndoesARecoveryThatThePeerReportsAsDuplicate) {
   World world(10);

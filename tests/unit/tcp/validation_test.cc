@@ -71,6 +71,20 @@ TEST(Validation, ALossWhileNotValidCountsAgainstWhatWasUsed) {
   EXPECT_NEAR(flow.cc.cwnd(), used * 0.7, 1);
 }
 
+// Sections 4.2 and 4.4.1.
+TEST(Validation, NothingIsMeasuredInRecoveryAndNothingIsKnownAfterIt) {
+  SteadyFlow flow = grown();
+  const uint32_t known = flow.cc.pipe_ack();
+  flow.cc.on_loss_event(flow.now, flow.cc.cwnd());
+  flow.round_trip(50_ms, {.window_bytes = 2 * known, .mode = RecoveryMode::fast});
+  flow.round_trip(50_ms, {.window_bytes = 2 * known, .mode = RecoveryMode::fast});
+  EXPECT_EQ(flow.cc.pipe_ack(), known);
+  flow.cc.on_recovery_end(flow.now);
+  EXPECT_EQ(flow.cc.pipe_ack(), 0u);
+  flow.round_trip(50_ms);
+  EXPECT_GT(flow.cc.pipe_ack(), 0u);
+}
+
 TEST(Validation, MemoryKeepsTheTime) {
   SteadyFlow flow = grown();
   CongestionControl back(flow.cc.memory(flow.now), {.mss = SteadyFlow::mss});
