@@ -1,0 +1,640 @@
+// Directory: commands, events and state. directory_settle.cc turns what is known into tasks of this
+// node, directory_commit.cc into what the coordinator of a generation asks of the registry.
+
+#include "replica/directory.h"
+
+#include <algorithm>
+#include <string>
+#include <tuple>
+#include <utility>
+
+#include "base/assert.h"
+
+namespace sluice::replica {
+namespace {
+
+constexpr size_t publications_max = 8'192;
+
+}  // namespace
+
+Directory::Directory(const DirectoryConfig& config) : config_(config) {
+  NodeState& self = nodes_[config_.self];
+  self.seen = {
+      .node = config_.self, .epoch = config_.epoch, .hold_bytes_max = config_.hold_bytes_max};
+  self.alive = true;
+}
+
+// Commands
+
+uint32_t Directory::new_ticket(Publication publication) {
+  // The oldest that has ended makes room; of those that have not there are few (sluicectl waits).
+  for (auto it = publications_.begin();
+       publications_.size() >= publications_max && it != publications_.end();) {
+    it = active_.contains(it->first) ? std::next(it) : publications_.erase(it);
+  }
+  const uint32_t ticket = ++last_ticket_;
+  if (publication.state != PublishState::failed) active_.insert(ticket);
+  publications_.emplace(ticket, std::move(publication));
+  return ticket;
+}
+
+uint32_t Directory::publish(Instant now, int64_t wall_ns, std::string_view path, uint8_t copies) {
+  Publication publication;
+  publication.copies = copies;
+  publication.wall_ns = wall_ns;
+  const auto refuse = [&](std::string why) {
+    publication.state = PublishState::failed;
+    publication.detail = std::move(why);
+    return new_ticket(std::move(publication));
+  };
+  if (!is_published_path(path)) return refuse("not a path that can be published");
+  publication.path = path;
+  if (copies == 0 || copies > holders_max) {
+    return refuse("copies must be from 1 to " + std::to_string(holders_max));
+  }
+  if (generations_.size() + active_.size() >= config_.generations_max) {
+    return refuse("the table of published files is full: " +
+                  std::to_string(config_.generations_max));
+  }
+  const uint32_t ticket = new_ticket(std::move(publication));
+  tasks_.push_back(IngestTask{ticket, std::string(path)});
+  settle(now);
+  return ticket;
+}
+
+uint32_t Directory::unpublish(Instant now, std::string_view path) {
+  Publication publication;
+  publication.is_unpublish = true;
+  publication.path = path;
+  publication.state = PublishState::committing;
+  publication.deadline = now + config_.commit_patience;
+  const auto found = paths_.find(path);
+  if (found == paths_.end() || found->second.current.is_none()) {
+    publication.state = PublishState::failed;
+    publication.detail = "nothing is published there";
+    return new_ticket(std::move(publication));
+  }
+  const uint32_t ticket = new_ticket(std::move(publication));
+  dirty_publications_.insert(ticket);
+  settle(now);
+  return ticket;
+}
+
+void Directory::handle_ingested(Instant now, uint32_t ticket, Manifest&& manifest) {
+  const auto found = publications_.find(ticket);
+  if (found == publications_.end() || found->second.state != PublishState::ingesting) return;
+  Publication& publication = found->second;
+  manifest.path = publication.path;
+  if (manifest.pieces() > pieces_max ||
+      pieces_of(manifest.size_bytes, manifest.piece_bytes) != manifest.pieces()) {
+    fail_publication(publication, "too large: more than " + std::to_string(pieces_max) + " pieces");
+    active_.erase(ticket);
+    return;
+  }
+  PathState& path = paths_[publication.path];
+  const auto wall = static_cast<uint64_t>(std::max<int64_t>(publication.wall_ns, 1));
+  path.highest = std::max(wall, path.highest + 1);
+  manifest.generation = {path.highest, config_.self};
+  manifest.digest = digest_of(manifest, config_.digests);
+  publication.generation = manifest.generation;
+  publication.manifest = std::move(manifest);
+  publication.state = PublishState::copying;
+  publication.deadline = now + config_.commit_patience;
+  publication_of_[publication.generation] = ticket;
+  dirty_publications_.insert(ticket);
+  settle(now);
+}
+
+void Directory::handle_ingest_failed(Instant, uint32_t ticket, std::string_view why) {
+  const auto found = publications_.find(ticket);
+  if (found == publications_.end() || found->second.state != PublishState::ingesting) return;
+  fail_publication(found->second, std::string(why));
+  active_.erase(ticket);
+}
+
+// Input
+
+void Directory::handle(Instant now, const RegistryEvent& event) {
+  std::visit([&](const auto& one) { take(now, one); }, event);
+  settle(now);
+}
+
+void Directory::take(Instant now, const RegistryAnswer& answer) {
+  const auto found = waiting_.find(answer.request);
+  if (found == waiting_.end()) return;
+  const Waiting waiting = found->second;
+  waiting_.erase(found);
+  const bool done = answer.outcome == RegistryOutcome::done;
+  const Instant again = now + config_.retry_after;
+
+  if (const auto at = publications_.find(waiting.ticket); at != publications_.end()) {
+    Publication& publication = at->second;
+    const bool refused = answer.outcome == RegistryOutcome::refused;
+    if (!done) publication.again = again;
+    dirty_publications_.insert(waiting.ticket);
+    switch (waiting.what) {
+      case Waiting::For::put_manifest:
+        publication.manifest_request = 0;
+        publication.manifest_put = done;
+        if (refused) fail_publication(publication, "the registry refused the manifest");
+        break;
+      case Waiting::For::put_assignment:
+        publication.assignment_request = 0;
+        // A conflict: somebody has changed the assignment since. It is there.
+        publication.assignment_put = done || answer.outcome == RegistryOutcome::conflict;
+        if (refused) fail_publication(publication, "the registry refused the assignment");
+        break;
+      case Waiting::For::unpublish:
+        publication.commit_request = 0;
+        if (answer.outcome == RegistryOutcome::unavailable) publication.commit_unknown = true;
+        if (refused) fail_publication(publication, "the registry refused it");
+        if (done) publication.state = PublishState::published;
+        break;
+      default:
+        break;
+    }
+  }
+  const auto at = generations_.find(waiting.generation);
+  if (at == generations_.end()) return;
+  Generation& generation = at->second;
+  soil(waiting.generation);
+  switch (waiting.what) {
+    case Waiting::For::reassign:
+      generation.assign_request = 0;
+      if (!done) generation.decide_again = again;
+      break;
+    case Waiting::For::commit:
+      generation.commit_request = 0;
+      if (!done) generation.decide_again = again;
+      break;
+    case Waiting::For::drop:
+      generation.drop_request = 0;
+      if (!done) generation.decide_again = again;
+      break;
+    case Waiting::For::mark:
+      generation.mark_request = 0;
+      if (done) {
+        generation.told_mark =
+            waiting.held ? Generation::ToldMark::held : Generation::ToldMark::withdrawn;
+      } else {
+        generation.mark_again = again;
+      }
+      break;
+    case Waiting::For::drop_mark:
+      generation.mark_request = 0;
+      if (done) {
+        generation.told_mark = Generation::ToldMark::none;
+      } else {
+        generation.mark_again = again;
+      }
+      break;
+    default:
+      break;
+  }
+}
+
+void Directory::take(Instant, const NodeSeen& node) {
+  if (node.node.is_none()) return;
+  auto found = nodes_.find(node.node);
+  if (node.node == config_.self) {
+    found->second.seen.name = node.name;
+    found->second.seen.address = node.address;
+    return;
+  }
+  if (found == nodes_.end()) {
+    if (nodes_.size() >= nodes_max) {
+      // One that has been gone makes room.
+      const auto gone = std::find_if(nodes_.begin(), nodes_.end(),
+                                     [](const auto& entry) { return !entry.second.alive; });
+      if (gone == nodes_.end()) return;
+      nodes_.erase(gone);
+    }
+    found = nodes_.emplace(node.node, NodeState{}).first;
+  }
+  if (node.epoch < found->second.seen.epoch) return;
+  found->second.seen = node;
+  found->second.alive = true;
+  soil_all();
+}
+
+void Directory::take(Instant now, const NodeGone& node) {
+  const auto found = nodes_.find(node.node);
+  if (node.node == config_.self || found == nodes_.end() || !found->second.alive) return;
+  if (node.epoch < found->second.seen.epoch) return;  // it is back already
+  found->second.alive = false;
+  found->second.gone_since = now;
+  soil_all();
+}
+
+void Directory::take(Instant now, const RecordSeen& seen) {
+  std::visit([&](const auto& record) { take_record(now, record); }, seen.record);
+}
+
+void Directory::take_record(Instant now, const Manifest& manifest) {
+  Generation* generation = generation_for(now, manifest.generation);
+  if (generation == nullptr || generation->manifest) return;
+  generation->manifest = manifest;
+  PathState& path = paths_[manifest.path];
+  path.generations.insert(manifest.generation);
+  path.highest = std::max(path.highest, manifest.generation.number);
+  // What it supersedes could not be left before.
+  for (const GenerationId id : path.generations) soil(id);
+}
+
+void Directory::take_record(Instant now, const Assignment& assignment) {
+  Generation* generation = generation_for(now, assignment.generation);
+  if (generation == nullptr) return;
+  if (generation->assignment) {
+    const Assignment& known = *generation->assignment;
+    if (assignment.revision < known.revision) return;
+    // Two that could not see each other made the same revision: all take the same one.
+    if (assignment.revision == known.revision &&
+        !std::lexicographical_compare(assignment.holders.begin(), assignment.holders.end(),
+                                      known.holders.begin(), known.holders.end())) {
+      return;
+    }
+  }
+  generation->assignment = assignment;
+  generation->progress = now;
+  soil(assignment.generation);
+}
+
+void Directory::take_record(Instant now, const Mark& mark) {
+  Generation* generation = generation_for(now, mark.generation);
+  if (generation == nullptr) return;
+  auto found = generation->marks.find(mark.node);
+  if (found == generation->marks.end()) {
+    if (generation->marks.size() >= nodes_max) return;
+    found = generation->marks.emplace(mark.node, Generation::Marked{}).first;
+  }
+  if (mark.epoch < found->second.epoch) return;
+  found->second = {mark.epoch, mark.held};
+  if (mark.held) generation->progress = now;
+  soil(mark.generation);
+}
+
+void Directory::take_record(Instant, const Current& current) {
+  auto found = paths_.find(current.path);
+  if (found == paths_.end()) {
+    if (paths_.size() >= 2 * size_t{config_.generations_max}) return;
+    found = paths_.emplace(current.path, PathState{}).first;
+  }
+  PathState& path = found->second;
+  path.current = current.generation;
+  path.supersedes = current.supersedes;
+  path.highest = std::max({path.highest, current.generation.number, current.supersedes});
+  for (const GenerationId id : path.generations) soil(id);
+  for (const uint32_t ticket : active_) {
+    if (publications_.at(ticket).is_unpublish) dirty_publications_.insert(ticket);
+  }
+  settle_redirect(current.path);
+}
+
+void Directory::take(Instant now, const RecordGone& gone) {
+  const auto found = generations_.find(gone.generation);
+  if (found == generations_.end()) return;
+  Generation& generation = found->second;
+  if (gone.what == DropRecord::What::generation) {
+    if (standing(gone.generation, generation) != Standing::current || !generation.manifest) {
+      forget_generation(now, gone.generation);
+      return;
+    }
+    // It serves: it was not for anybody to take away. It is put back.
+    if (coordinator(generation) == config_.self) {
+      (void)request({.what = Waiting::For::restore}, PutRecord{0, *generation.manifest});
+      (void)request({.what = Waiting::For::restore}, PutRecord{0, *generation.assignment});
+    }
+    return;
+  }
+  generation.marks.erase(gone.node);
+  if (gone.node == config_.self) generation.told_mark = Generation::ToldMark::none;
+  soil(gone.generation);
+}
+
+void Directory::take(Instant, const Synced&) {
+  synced_ = true;
+  soil_all();
+}
+
+void Directory::take(Instant, const Availability& availability) {
+  available_ = availability.available;
+  soil_all();
+}
+
+void Directory::take(Instant, const Fenced&) {
+  // Whatever is still on its way was said under the old lease.
+  std::erase_if(waiting_, [](const auto& entry) {
+    return entry.second.what == Waiting::For::mark || entry.second.what == Waiting::For::drop_mark;
+  });
+  for (auto& [id, generation] : generations_) {
+    generation.marks.erase(config_.self);
+    generation.told_mark = Generation::ToldMark::none;
+    generation.mark_request = 0;
+  }
+  soil_all();
+}
+
+void Directory::handle_held(Instant now, GenerationId id, HoldResult result) {
+  if (const auto stale = stale_answers_.find(id); stale != stale_answers_.end()) {
+    if (--stale->second == 0) stale_answers_.erase(stale);
+    return;
+  }
+  const auto found = generations_.find(id);
+  if (found == generations_.end() || found->second.unanswered == 0) return;
+  Generation& generation = found->second;
+  if (--generation.unanswered > 0 || generation.own != Generation::Own::asked) return;
+  if (result == HoldResult::verified) {
+    generation.own = Generation::Own::verified;
+    generation.progress = now;
+  } else {
+    generation.own = Generation::Own::failed;
+    generation.last_failure = result;
+    generation.hold_again = now + config_.repair_after;
+  }
+  soil(id);
+  settle(now);
+}
+
+void Directory::handle_progress(Instant now, GenerationId id) {
+  const auto found = generations_.find(id);
+  if (found != generations_.end()) found->second.progress = now;
+}
+
+void Directory::handle_lost(Instant now, GenerationId id) {
+  const auto found = generations_.find(id);
+  if (found == generations_.end() || found->second.own != Generation::Own::verified) return;
+  found->second.own = Generation::Own::failed;
+  found->second.last_failure = HoldResult::no_source;
+  found->second.hold_again = now + config_.repair_after;
+  soil(id);
+  settle(now);
+}
+
+void Directory::handle_timeout(Instant now) {
+  if (now < next_due_) return;
+  next_due_ = Instant::never();
+  for (auto& [id, generation] : generations_) {
+    if (generation.due <= now) {
+      soil(id);
+    } else {
+      next_due_ = std::min(next_due_, generation.due);
+    }
+  }
+  dirty_publications_.insert(active_.begin(), active_.end());
+  settle(now);
+}
+
+// Output
+
+bool Directory::poll_task(Task& out) {
+  if (tasks_.empty()) return false;
+  out = std::move(tasks_.front());
+  tasks_.pop_front();
+  return true;
+}
+
+bool Directory::poll_request(RegistryRequest& out) {
+  if (requests_.empty()) return false;
+  out = std::move(requests_.front());
+  requests_.pop_front();
+  return true;
+}
+
+Instant Directory::next_timeout() const {
+  return next_due_;
+}
+
+// State
+
+PublishStatus Directory::status(uint32_t ticket) const {
+  PublishStatus status{.ticket = ticket};
+  const auto found = publications_.find(ticket);
+  if (found == publications_.end()) {
+    status.state = PublishState::failed;
+    status.detail = "no such ticket";
+    return status;
+  }
+  const Publication& publication = found->second;
+  status.state = publication.state;
+  status.generation = publication.generation;
+  status.copies_asked = publication.copies;
+  status.copies_verified = publication.verified;
+  status.detail = publication.detail;
+  const auto at = generations_.find(publication.generation);
+  if (publication.is_unpublish || publication.state == PublishState::failed ||
+      at == generations_.end()) {
+    return status;
+  }
+  const Generation& generation = at->second;
+  status.copies_verified =
+      static_cast<uint8_t>(counted_marks(publication.generation, generation).size());
+  if (standing(publication.generation, generation) == Standing::current) {
+    const bool whole = status.copies_verified >= publication.copies;
+    status.state = whole ? PublishState::published : PublishState::degraded;
+  }
+  if (status.state != PublishState::published) status.detail = missing(generation);
+  return status;
+}
+
+std::vector<ReplicaRow> Directory::replicas() const {
+  std::vector<ReplicaRow> rows;
+  for (const auto& [id, generation] : generations_) {
+    if (!generation.manifest) continue;
+    ReplicaRow row{.path = generation.manifest->path,
+                   .generation = id,
+                   .size_bytes = generation.manifest->size_bytes,
+                   .etag = generation.manifest->etag()};
+    row.current = standing(id, generation) == Standing::current;
+    for (const Mark& mark : counted_marks(id, generation)) row.verified.push_back(mark.node);
+    row.copies_verified = static_cast<uint8_t>(row.verified.size());
+    if (generation.assignment) {
+      row.copies_asked = generation.assignment->copies;
+      row.holders.assign(generation.assignment->holders.begin(),
+                         generation.assignment->holders.end());
+    }
+    row.degraded = row.current && row.copies_verified < row.copies_asked;
+    rows.push_back(std::move(row));
+  }
+  std::sort(rows.begin(), rows.end(), [](const ReplicaRow& a, const ReplicaRow& b) {
+    return std::tie(a.path, a.generation) < std::tie(b.path, b.generation);
+  });
+  return rows;
+}
+
+std::vector<NodeRow> Directory::nodes() const {
+  std::vector<NodeRow> rows;
+  for (const auto& [id, node] : nodes_) rows.push_back({node.seen, node.alive});
+  return rows;
+}
+
+const Manifest* Directory::manifest(GenerationId id) const {
+  const auto found = generations_.find(id);
+  if (found == generations_.end() || !found->second.manifest) return nullptr;
+  return &*found->second.manifest;
+}
+
+uint32_t Directory::degraded() const {
+  uint32_t count = 0;
+  for (const auto& [id, generation] : generations_) {
+    if (!generation.assignment || standing(id, generation) != Standing::current) continue;
+    if (counted_marks(id, generation).size() < generation.assignment->copies) ++count;
+  }
+  return count;
+}
+
+// What the other files ask
+
+bool Directory::is_alive(NodeId node) const {
+  const auto found = nodes_.find(node);
+  return found != nodes_.end() && found->second.alive;
+}
+
+bool Directory::is_holder(const Generation& generation, NodeId node) const {
+  if (!generation.assignment) return false;
+  const auto holders = generation.assignment->holders.span();
+  return std::find(holders.begin(), holders.end(), node) != holders.end();
+}
+
+bool Directory::is_counted(const Generation& generation, NodeId node) const {
+  const auto mark = generation.marks.find(node);
+  const auto seen = nodes_.find(node);
+  return mark != generation.marks.end() && seen != nodes_.end() && seen->second.alive &&
+         mark->second.held && mark->second.epoch == seen->second.seen.epoch;
+}
+
+bool Directory::has_failed(const Generation& generation, NodeId node) const {
+  const auto mark = generation.marks.find(node);
+  const auto seen = nodes_.find(node);
+  return mark != generation.marks.end() && seen != nodes_.end() && !mark->second.held &&
+         mark->second.epoch == seen->second.seen.epoch;
+}
+
+std::vector<Mark> Directory::counted_marks(GenerationId id, const Generation& generation) const {
+  std::vector<Mark> marks;
+  if (!generation.assignment) return marks;
+  for (const NodeId holder : generation.assignment->holders) {
+    if (!is_counted(generation, holder)) continue;
+    marks.push_back({id, holder, generation.marks.at(holder).epoch, true});
+  }
+  return marks;
+}
+
+NodeId Directory::coordinator(const Generation& generation) const {
+  if (!generation.assignment) return {};
+  for (const NodeId holder : generation.assignment->holders) {
+    if (is_alive(holder)) return holder;
+  }
+  return {};
+}
+
+NodeId Directory::collector(GenerationId id, const Generation& generation) const {
+  const NodeId first = coordinator(generation);
+  if (!first.is_none()) return first;
+  if (is_alive(id.publisher)) return id.publisher;
+  for (const auto& [node, state] : nodes_) {
+    if (state.alive) return node;
+  }
+  return {};
+}
+
+Directory::Standing Directory::standing(GenerationId id, const Generation& generation) const {
+  if (!generation.manifest) return Standing::candidate;
+  const auto found = paths_.find(generation.manifest->path);
+  if (found == paths_.end()) return Standing::candidate;
+  const PathState& path = found->second;
+  if (path.current.is_none()) {
+    return id.number <= path.supersedes ? Standing::superseded : Standing::candidate;
+  }
+  if (path.current == id) return Standing::current;
+  return id < path.current ? Standing::superseded : Standing::candidate;
+}
+
+std::string Directory::name_of(NodeId node) const {
+  const auto found = nodes_.find(node);
+  if (found != nodes_.end() && !found->second.seen.name.empty()) return found->second.seen.name;
+  static constexpr char digits[] = "0123456789abcdef";
+  std::string text = "node ";
+  for (int shift = 60; shift >= 0; shift -= 4) text += digits[(node.value >> shift) & 15];
+  return text;
+}
+
+std::string Directory::missing(const Generation& generation) const {
+  if (!generation.assignment) return "nobody is to hold it yet";
+  std::string text;
+  const auto say = [&](const std::string& what) { text += (text.empty() ? "" : ", ") + what; };
+  for (const NodeId holder : generation.assignment->holders) {
+    if (is_counted(generation, holder)) continue;
+    const std::string name = name_of(holder);
+    if (!is_alive(holder)) {
+      say(name + " is gone");
+    } else if (holder == config_.self && generation.own == Generation::Own::failed) {
+      say(name + (generation.last_failure == HoldResult::no_room
+                      ? " has no room"
+                      : " found no source with the bytes (has the file changed?)"));
+    } else if (has_failed(generation, holder)) {
+      say(name + " could not hold it");
+    } else {
+      say(name + " has not verified it yet");
+    }
+  }
+  const size_t holders = generation.assignment->holders.size();
+  if (holders < generation.assignment->copies) {
+    const size_t lacking = generation.assignment->copies - holders;
+    say("no node with room for " + std::to_string(lacking) + " more");
+  }
+  return text;
+}
+
+uint32_t Directory::request(Waiting waiting, RegistryRequest what) {
+  if (++last_request_ == 0) ++last_request_;
+  std::visit([&](auto& one) { one.request = last_request_; }, what);
+  waiting_.emplace(last_request_, waiting);
+  requests_.push_back(std::move(what));
+  return last_request_;
+}
+
+void Directory::remind(Instant now, Generation& generation, Instant at) {
+  at = std::max(at, now + 1_ms);
+  generation.due = std::min(generation.due, at);
+  next_due_ = std::min(next_due_, at);
+}
+
+void Directory::soil(GenerationId id) {
+  dirty_.insert(id);
+}
+
+void Directory::soil_all() {
+  for (const auto& [id, generation] : generations_) dirty_.insert(id);
+  dirty_publications_.insert(active_.begin(), active_.end());
+}
+
+Generation* Directory::generation_for(Instant now, GenerationId id) {
+  const auto found = generations_.find(id);
+  if (found != generations_.end()) return &found->second;
+  if (generations_.size() >= config_.generations_max) return nullptr;
+  Generation& generation = generations_[id];
+  generation.progress = now;
+  generation.abandoned = abandoned_.erase(id) > 0;
+  return &generation;
+}
+
+void Directory::forget_generation(Instant now, GenerationId id) {
+  const auto found = generations_.find(id);
+  if (found == generations_.end()) return;
+  Generation& generation = found->second;
+  if (const auto ticket = publication_of_.find(id); ticket != publication_of_.end()) {
+    dirty_publications_.insert(ticket->second);
+  }
+  const std::string path = generation.manifest ? generation.manifest->path : std::string();
+  if (const auto at = paths_.find(path); at != paths_.end()) at->second.generations.erase(id);
+  // Away first, then released.
+  generation.abandoned = true;
+  settle_redirect(path);
+  release(id, generation, true);
+  if (generation.unanswered > 0) stale_answers_[id] += generation.unanswered;
+  generations_.erase(found);
+  dirty_.erase(id);
+  (void)now;
+}
+
+}  // namespace sluice::replica
