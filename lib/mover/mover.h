@@ -37,8 +37,9 @@ struct Options {
   Duration dial_patience = 5_s;  // from Dial to LinkUp, or DialFailed
 
   std::string device;  // RDMA: use this one (as `rdma link` names it); empty: as the IP route says
-  bool use_memory_windows = true;  // RDMA: false: a memory region for each grant
-  bool use_zero_copy = true;       // TCP: MSG_ZEROCOPY, for as long as the kernel does not copy
+  bool use_memory_windows = true;     // RDMA: false: a memory region for each grant
+  bool trust_memory_windows = false;  // RDMA: even a device known not to keep to their bounds
+  bool use_zero_copy = true;          // TCP: MSG_ZEROCOPY, for as long as the kernel does not copy
 };
 
 /// What a mover did since it was made. Gauges say so.

@@ -6,30 +6,14 @@
 #include <memory>
 
 #include "base/time.h"
+#include "mover/descriptor.h"
 #include "mover/endpoint.h"
 #include "stream/output.h"
 #include "stream/reader.h"
 
 namespace sluice::stream {
 
-/// A descriptor that closes itself.
-class Descriptor {
- public:
-  Descriptor() = default;
-  explicit Descriptor(int number) : number_(number) {}
-  Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    reset(std::exchange(other.number_, -1));
-    return *this;
-  }
-  ~Descriptor() { reset(); }
-  void reset(int number = -1);
-  [[nodiscard]] int get() const { return number_; }
-  [[nodiscard]] bool is_open() const { return number_ >= 0; }
-
- private:
-  int number_ = -1;
-};
+using mover::Descriptor;
 
 inline constexpr uint32_t no_link = UINT32_MAX;
 

@@ -30,18 +30,7 @@ constexpr Duration tick_every = 50_ms;
 constexpr uint64_t listener_mark = UINT64_MAX;
 constexpr uint64_t timer_mark = UINT64_MAX - 1;
 
-uint32_t events_max(uint32_t links, uint32_t landed) {
-  // Each grant may have its answer and its revocation waiting, each write its end.
-  const uint32_t of_a_link = 2 * replica::grants_max + replica::writes_in_flight_max + 3;
-  return links * of_a_link + 2 * replica::links_max + landed;
-}
-
 }  // namespace
-
-void Descriptor::reset(int number) {
-  if (number_ >= 0) ::close(number_);
-  number_ = number;
-}
 
 Result<std::unique_ptr<mover::Mover>> open(const mover::Options& options) {
   auto made = std::make_unique<StreamMover>(options);
@@ -57,7 +46,7 @@ StreamMover::StreamMover(const mover::Options& options)
       connections_free_(static_cast<uint32_t>(connections_.size())),
       links_(options.links_max),
       links_free_(options.links_max),
-      waiting_(events_max(options.links_max, landed_waiting_max)),
+      waiting_(mover::waiting_max(options.links_max, landed_waiting_max)),
       notes_(notes_max),
       trash_(trash_bytes) {
   options_.lanes = std::clamp(options_.lanes, 1u, lanes_max);

@@ -14,6 +14,7 @@
 #include "base/index_pool.h"
 #include "base/siphash.h"
 #include "mover/mover.h"
+#include "mover/waiting.h"
 #include "stream/connection.h"
 
 namespace sluice::stream {
@@ -36,18 +37,7 @@ class StreamMover final : public mover::Mover {
  private:
   static constexpr uint32_t landed_waiting_max = 256;
 
-  // An event that waits: small, because many may. A frame stays in its connection until then.
-  struct Waiting {
-    enum class Kind : uint8_t { up, dial_failed, frame, granted, revoked, done, landed, down };
-    Kind kind = Kind::up;
-    replica::LinkEnd end = replica::LinkEnd::closed_here;
-    uint32_t slot = 0;    // of the link
-    uint32_t serial = 0;  // of the link
-    uint32_t number = 0;  // dial, grant, write, or the immediate
-    uint32_t length = 0;
-    const char* why = "";
-    replica::Window window;
-  };
+  using Waiting = mover::Waiting;
 
   // stream_mover.cc
   void handle(const replica::Dial& post);

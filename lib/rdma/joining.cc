@@ -1,0 +1,524 @@
+// RdmaMover: from an address, or from a request, to a link that is up. rdma_cm(7) has the steps.
+//
+//   dialler                                            acceptor
+//     resolve address, route; connect{control}     ->
+//                                                  <-  accept{lanes, token}     a link is taken
+//     each lane: resolve, connect{data, token}     ->
+//                                                  <-  accept
+//     all established: up                              all established: up
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "mover/clock.h"
+#include "rdma/rdma_mover.h"
+
+namespace sluice::rdma {
+namespace {
+
+constexpr int resolve_ms_max = 2'000;
+constexpr int backlog = 64;
+// 4.096 us * 2^17 is 0.5 s; eight tries: 4 s until a peer that is gone is given up. (The default of
+// rdma_cm is several times that; less is too little for a software device on a busy core.)
+constexpr uint8_t ack_timeout = 17;
+constexpr uint8_t retries = 7;
+
+// InfiniBand specification, table 109 (REJ reasons); rdma_cm gives them as the event's status.
+constexpr int rejected_no_service = 8;
+constexpr int rejected_by_consumer = 28;
+
+const char* why_rejected(int status) {
+  switch (status) {
+    case rejected_no_service:
+      return "nothing listens there for RDMA: is sluiced running with --replica-listen, and does "
+             "it "
+             "use RDMA?";
+    case rejected_by_consumer:
+      return "it refused: another version of sluice, another device, or no room for another link";
+    default:
+      return "its RDMA device refused the connection";
+  }
+}
+
+const char* why_no_address(int error) {
+  switch (error) {
+    case ENODEV:
+      return "the IP route to that address is over no RDMA device";
+    case EADDRNOTAVAIL:
+      return "the local address is not on an RDMA device";
+    case ETIMEDOUT:
+    case EHOSTUNREACH:
+      return "no answer to ARP or neighbour discovery for that address";
+    case ENETUNREACH:
+      return "no way to that address: see ip route get";
+    default:
+      return "the address cannot be resolved to an RDMA device";
+  }
+}
+
+rdma_conn_param parameters_of(const std::array<std::byte, introduction_bytes>& introduction) {
+  rdma_conn_param out{};
+  out.private_data = introduction.data();
+  out.private_data_len = introduction_bytes;
+  // Neither side reads, or does atomics.
+  out.responder_resources = 0;
+  out.initiator_depth = 0;
+  out.retry_count = retries;
+  // Receives are the credits: one that is missing is an error, not a thing to wait for.
+  out.rnr_retry_count = 0;
+  return out;
+}
+
+}  // namespace
+
+Result<void> RdmaMover::open_devices() {
+  channel_ = verbs_.create_event_channel();
+  if (channel_ == nullptr) {
+    return fail(
+        fmt::format("rdma_cm cannot be used: {} (modprobe rdma_ucm)", std::strerror(errno)));
+  }
+  const int flags = fcntl(channel_->fd, F_GETFL);
+  if (fcntl(channel_->fd, F_SETFL, flags | O_NONBLOCK) < 0) return fail(std::strerror(errno));
+  if (const auto watched = watch(channel_->fd); !watched) return watched;
+  int count = 0;
+  ibv_context** const list = verbs_.get_devices(&count);
+  std::string names;
+  std::string last = "there is no RDMA device (rdma link)";
+  for (int i = 0; list != nullptr && i < count; ++i) {
+    const std::string name = list[i]->device->name;
+    names += (names.empty() ? "" : ", ") + name;
+    if (!options_.device.empty() && name != options_.device) continue;
+    const char* why = "";
+    if (device_of(list[i], why) == nullptr && !notes_.empty()) last = notes_.front();
+  }
+  if (list != nullptr) verbs_.free_devices(list);
+  if (!devices_.empty()) return {};
+  if (!options_.device.empty() && !names.empty() && names.find(options_.device) == names.npos) {
+    return fail(fmt::format("there is no RDMA device {}; there are: {}", options_.device, names));
+  }
+  return fail(last);
+}
+
+Device* RdmaMover::device_of(ibv_context* context, const char*& why) {
+  if (!options_.device.empty() && options_.device != context->device->name) {
+    why = "the IP route is over another RDMA device than the one that is to be used";
+    return nullptr;
+  }
+  if (const auto found = devices_.find(context); found != devices_.end()) {
+    why = "its RDMA device is gone";
+    return found->second->is_gone() ? nullptr : found->second.get();
+  }
+  why = "the RDMA device cannot be used: see the log";
+  Result<std::unique_ptr<Device>> made = Device::open(verbs_, context, options_);
+  if (!made) {
+    note(made.error().message);
+    return nullptr;
+  }
+  const auto watched = watch((*made)->completions()->fd);
+  if (!watched || !watch(context->async_fd)) return nullptr;
+  return devices_.emplace(context, std::move(*made)).first->second.get();
+}
+
+Result<void> RdmaMover::start_listening() {
+  Result<mover::SocketAddress> address = mover::passive_address(options_.listen);
+  if (!address) return fail(address.error());
+  const auto failed = [&](const char* what) {
+    const char* cure = errno == ENODEV          ? " (that address is on no RDMA device)"
+                       : errno == EADDRINUSE    ? " (another sluiced?)"
+                       : errno == EADDRNOTAVAIL ? " (not an address of this machine)"
+                                                : "";
+    return fail(fmt::format("{}: {}: {}{}", options_.listen, what, std::strerror(errno), cure));
+  };
+  if (verbs_.create_id(channel_, &listener_, nullptr, RDMA_PS_TCP) != 0) return failed("rdma_cm");
+  int on = 1;
+  verbs_.set_option(listener_, RDMA_OPTION_ID, RDMA_OPTION_ID_REUSEADDR, &on, sizeof on);
+  if (verbs_.bind_addr(listener_, address->get()) != 0 || verbs_.listen(listener_, backlog) != 0) {
+    return failed("cannot listen for RDMA");
+  }
+  const Result<mover::HostPort> asked = mover::parse_host_port(options_.listen);
+  const std::string port = std::to_string(ntohs(verbs_.get_src_port(listener_)));
+  const bool brackets = asked->host.find(':') != std::string::npos;
+  listening_ = (brackets ? "[" + asked->host + "]" : asked->host) + ":" + port;
+  return {};
+}
+
+// --------------------------------------------------------------------------------------- dialling
+
+std::unique_ptr<QueuePair> RdmaMover::make_pair(uint32_t slot, Role role, uint8_t lane) const {
+  auto out = std::make_unique<QueuePair>();
+  out->link = slot;
+  out->role = role;
+  out->lane = lane;
+  return out;
+}
+
+void RdmaMover::look_up(uint32_t slot) {
+  Link& link = links_[slot];
+  switch (link.lookup->poll()) {
+    case mover::Lookup::State::pending:
+      return;
+    case mover::Lookup::State::failed:
+      fail_link(slot, link.lookup->why());
+      return;
+    case mover::Lookup::State::found:
+      link.state = Link::State::dialling;
+      dial_next_address(slot, "the name has no address");
+      return;
+  }
+}
+
+/// `why`: what became of the address before.
+void RdmaMover::dial_next_address(uint32_t slot, const char* why) {
+  Link& link = links_[slot];
+  destroy(link);
+  const auto& addresses = link.lookup->addresses();
+  while (link.address_next < addresses.size()) {
+    link.peer = addresses[link.address_next++];
+    link.control = make_pair(slot, Role::control, control_lane);
+    if (start_resolving(slot, *link.control)) return;
+    why = why_no_address(errno);
+    destroy(link);
+  }
+  fail_link(slot, why);
+}
+
+bool RdmaMover::start_resolving(uint32_t slot, QueuePair& pair) {
+  if (verbs_.create_id(channel_, &pair.id, &pair, RDMA_PS_TCP) != 0) return false;
+  uint8_t timeout = ack_timeout;
+  verbs_.set_option(pair.id, RDMA_OPTION_ID, RDMA_OPTION_ID_ACK_TIMEOUT, &timeout, sizeof timeout);
+  mover::SocketAddress source;
+  if (!options_.local.empty()) {
+    if (const auto local = mover::local_address(options_.local)) source = *local;
+  }
+  return verbs_.resolve_addr(pair.id, source.length > 0 ? source.get() : nullptr,
+                             links_[slot].peer.get(), resolve_ms_max) == 0;
+}
+
+void RdmaMover::handle_resolved(QueuePair& pair) {
+  const char* why = "";
+  Link& link = links_[pair.link];
+  Device* const device = device_of(pair.id->verbs, why);
+  if (device == nullptr || (link.device != nullptr && link.device != device)) {
+    fail_link(pair.link, why);
+    return;
+  }
+  link.device = device;
+  if (verbs_.resolve_route(pair.id, resolve_ms_max) != 0) {
+    fail_link(pair.link, "no RDMA route to that address");
+  }
+}
+
+void RdmaMover::handle_routed(QueuePair& pair) {
+  Link& link = links_[pair.link];
+  const char* why = "";
+  const bool is_control = pair.role == Role::control;
+  if (is_control) link.lanes = options_.lanes;  // to begin with
+  if (!prepare(pair.link, pair, why)) {
+    fail_link(pair.link, why);
+    return;
+  }
+  const auto introduction = emit(
+      {.role = pair.role,
+       .lane = is_control ? uint8_t{0} : pair.lane,
+       .lanes = static_cast<uint8_t>(link.lanes),
+       .token = link.token,
+       .write_bytes_max = std::min(options_.arena.chunk_bytes, link.device->message_bytes_max())});
+  rdma_conn_param parameters = parameters_of(introduction);
+  if (verbs_.connect(pair.id, &parameters) != 0) {
+    fail_link(pair.link, "the RDMA device refused to connect");
+  }
+}
+
+// -------------------------------------------------------------------------------- both directions
+
+bool RdmaMover::prepare_link(uint32_t slot, Device& device, const char*& why) {
+  Link& link = links_[slot];
+  if (link.completions != nullptr) return true;
+  link.device = &device;
+  why = "the RDMA device has no completion queue left";
+  const uint32_t entries = 2 * frame_slots + options_.lanes * (lane_requests + landings);
+  link.completions =
+      verbs_.create_cq(device.context(), static_cast<int>(entries),
+                       reinterpret_cast<void*>(uintptr_t{slot}), device.completions(), 0);
+  if (link.completions == nullptr || ibv_req_notify_cq(link.completions, 0) != 0) return false;
+  link.frames.resize(size_t{2} * frame_slots * replica::frame_bytes);
+  link.frames_free = IndexPool(frame_slots);
+  why = "no memory can be registered for frames: see the limit of locked memory";
+  link.frames_region = verbs_.reg_mr(device.domain(), link.frames.data(), link.frames.size(),
+                                     IBV_ACCESS_LOCAL_WRITE);
+  return link.frames_region != nullptr;
+}
+
+bool RdmaMover::prepare(uint32_t slot, QueuePair& pair, const char*& why) {
+  Link& link = links_[slot];
+  Device* const device = device_of(pair.id->verbs, why);
+  if (device == nullptr || !prepare_link(slot, *device, why)) return false;
+  why = "the data queue pairs would be on another RDMA device";
+  if (link.device != device) return false;
+  const bool is_control = pair.role == Role::control;
+  ibv_qp_init_attr attributes{};
+  attributes.qp_type = IBV_QPT_RC;
+  attributes.send_cq = attributes.recv_cq = link.completions;
+  attributes.cap.max_send_wr = is_control ? frame_slots : lane_requests;
+  attributes.cap.max_recv_wr = is_control ? frame_slots : landings;
+  attributes.cap.max_send_sge = 1;
+  attributes.cap.max_recv_sge = 1;
+  why = "the RDMA device has no queue pair left, or not of that size";
+  if (verbs_.create_qp(pair.id, device->domain(), &attributes) != 0) return false;
+  pair.pair = pair.id->qp;
+  why = "the RDMA device takes no receives";
+  return post_receives(link, pair);
+}
+
+bool RdmaMover::post_receives(Link& link, QueuePair& pair) {
+  if (pair.role == Role::control) {
+    for (uint32_t i = 0; i < frame_slots; ++i) {
+      if (!post_frame_in(link, i)) return false;
+    }
+    return true;
+  }
+  for (uint32_t i = 0; i < landings; ++i) {
+    if (!post_landing(pair)) return false;
+  }
+  return true;
+}
+
+void RdmaMover::handle_established(QueuePair& pair, Bytes private_data) {
+  const uint32_t slot = pair.link;
+  Link& link = links_[slot];
+  pair.established = true;
+  if (!link.dialled) {
+    join(slot, pair);
+    return;
+  }
+  Introduction answer;
+  const bool good = parse(private_data, answer) && answer.role == pair.role &&
+                    answer.lanes <= options_.lanes &&
+                    (pair.role == Role::control || answer.token == link.token);
+  if (!good) {
+    fail_link(slot, "what answers there is no sluice of this version");
+    return;
+  }
+  if (pair.role == Role::control) {
+    link.state = Link::State::joining;
+    link.lanes = answer.lanes;
+    link.token = answer.token;
+    link.write_bytes_max = std::min(
+        {answer.write_bytes_max, options_.arena.chunk_bytes, link.device->message_bytes_max()});
+    for (uint8_t lane = 0; lane < link.lanes; ++lane) {
+      link.data[lane] = make_pair(slot, Role::data, lane);
+      if (start_resolving(slot, *link.data[lane])) continue;
+      fail_link(slot, why_no_address(errno));
+      return;
+    }
+  }
+  join(slot, pair);
+}
+
+// One more queue pair is established; the last one brings the link up.
+void RdmaMover::join(uint32_t slot, QueuePair& pair) {
+  Link& link = links_[slot];
+  if (pair.role == Role::data) ++link.joined;
+  if (!link.control->established || link.joined < link.lanes) return;
+  --timed_;
+  link.state = Link::State::up;
+  link.lookup.reset();
+  ++counts_.links_up;
+  if (!link.dialled) ++counts_.accepted;
+  // What came before this was told is in the completion queue already.
+  link.active = true;
+  active_.push_back(slot);
+  tell({.kind = Waiting::Kind::up, .slot = slot, .serial = link.serial});
+}
+
+// --------------------------------------------------------------------------------------- accepting
+
+void RdmaMover::handle_request(rdma_cm_id* id, Bytes private_data) {
+  id->context = nullptr;
+  Introduction asked;
+  const bool taken =
+      parse(private_data, asked) &&
+      (asked.role == Role::control ? accept_control(id, asked) : accept_data(id, asked));
+  if (taken) return;
+  ++counts_.refused;
+  verbs_.reject(id, nullptr, 0);
+  verbs_.destroy_id(id);
+}
+
+bool RdmaMover::accept_control(rdma_cm_id* id, const Introduction& asked) {
+  const uint32_t slot = links_free_.take();
+  if (slot == IndexPool::none) return false;
+  Link& link = links_[slot];
+  const char* why = "";
+  Device* const device = device_of(id->verbs, why);
+  if (device == nullptr || getrandom(link.token.data(), link.token.size(), 0) !=
+                               static_cast<ssize_t>(link.token.size())) {
+    free_link(slot);
+    return false;
+  }
+  link.state = Link::State::joining;
+  link.serial = serial_next_++;
+  link.deadline = mover::now() + options_.dial_patience;
+  ++timed_;
+  set_timer(true);
+  link.lanes = std::min<uint32_t>(asked.lanes, options_.lanes);
+  link.write_bytes_max =
+      std::min({asked.write_bytes_max, options_.arena.chunk_bytes, device->message_bytes_max()});
+  const sockaddr* const peer = rdma_get_peer_addr(id);
+  link.peer.length = sizeof link.peer.storage;
+  std::memcpy(&link.peer.storage, peer,
+              peer->sa_family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6));
+  link.control = make_pair(slot, Role::control, control_lane);
+  link.control->id = id;
+  id->context = link.control.get();
+  const auto introduction = emit({.role = Role::control,
+                                  .lanes = static_cast<uint8_t>(link.lanes),
+                                  .token = link.token,
+                                  .write_bytes_max = link.write_bytes_max});
+  uint8_t timeout = ack_timeout;
+  verbs_.set_option(id, RDMA_OPTION_ID, RDMA_OPTION_ID_ACK_TIMEOUT, &timeout, sizeof timeout);
+  rdma_conn_param parameters = parameters_of(introduction);
+  if (prepare(slot, *link.control, why) && verbs_.accept(id, &parameters) == 0) return true;
+  note(fmt::format("replication, RDMA: {} cannot be accepted: {}", link.peer.text(), why));
+  link.control->id = nullptr;  // the caller rejects it
+  if (link.control->pair != nullptr) verbs_.destroy_qp(id);
+  link.control->pair = nullptr;
+  --timed_;
+  free_link(slot);
+  return false;
+}
+
+bool RdmaMover::accept_data(rdma_cm_id* id, const Introduction& asked) {
+  for (uint32_t slot = 0; slot < links_.size(); ++slot) {
+    Link& link = links_[slot];
+    if (link.state != Link::State::joining || link.dialled || link.token != asked.token) continue;
+    if (asked.lanes != link.lanes || link.data[asked.lane] != nullptr) return false;
+    const auto introduction = emit({.role = Role::data,
+                                    .lane = asked.lane,
+                                    .lanes = asked.lanes,
+                                    .token = link.token,
+                                    .write_bytes_max = link.write_bytes_max});
+    auto made = make_pair(slot, Role::data, asked.lane);
+    made->id = id;
+    uint8_t timeout = ack_timeout;
+    verbs_.set_option(id, RDMA_OPTION_ID, RDMA_OPTION_ID_ACK_TIMEOUT, &timeout, sizeof timeout);
+    rdma_conn_param parameters = parameters_of(introduction);
+    const char* why = "";
+    if (!prepare(slot, *made, why) || verbs_.accept(id, &parameters) != 0) {
+      if (made->pair != nullptr) verbs_.destroy_qp(id);
+      return false;
+    }
+    id->context = made.get();
+    link.data[asked.lane] = std::move(made);
+    return true;
+  }
+  return false;
+}
+
+// --------------------------------------------------------------------------------- rdma_cm's
+// events
+
+void RdmaMover::handle_cm_events() {
+  constexpr uint32_t events_a_turn = 64;
+  for (uint32_t i = 0; i < events_a_turn; ++i) {
+    rdma_cm_event* event = nullptr;
+    if (verbs_.get_cm_event(channel_, &event) != 0) return;
+    const rdma_cm_event_type kind = event->event;
+    const int status = event->status;
+    rdma_cm_id* const id = event->id;
+    rdma_cm_id* const listener = event->listen_id;
+    std::array<std::byte, 256> copy{};
+    size_t length = 0;
+    if (kind == RDMA_CM_EVENT_CONNECT_REQUEST || kind == RDMA_CM_EVENT_ESTABLISHED) {
+      const rdma_conn_param& parameters = event->param.conn;
+      if (parameters.private_data != nullptr) {
+        length = std::min<size_t>(parameters.private_data_len, copy.size());
+        std::memcpy(copy.data(), parameters.private_data, length);
+      }
+    }
+    // An identifier cannot be destroyed while an event of it is not acknowledged.
+    verbs_.ack_cm_event(event);
+    handle_cm_event(kind, status, id, listener, Bytes(copy).first(length));
+  }
+}
+
+void RdmaMover::handle_cm_event(rdma_cm_event_type kind, int status, rdma_cm_id* id,
+                                rdma_cm_id* listener, Bytes private_data) {
+  static_cast<void>(listener);
+  if (kind == RDMA_CM_EVENT_CONNECT_REQUEST) {
+    handle_request(id, private_data);
+    return;
+  }
+  if (kind == RDMA_CM_EVENT_DEVICE_REMOVAL) {
+    remove_device(id->verbs);
+    return;
+  }
+  auto* const pair = static_cast<QueuePair*>(id->context);
+  if (pair == nullptr) return;  // the listener's
+  switch (kind) {
+    case RDMA_CM_EVENT_ADDR_RESOLVED:
+      handle_resolved(*pair);
+      break;
+    case RDMA_CM_EVENT_ROUTE_RESOLVED:
+      handle_routed(*pair);
+      break;
+    case RDMA_CM_EVENT_ESTABLISHED:
+      handle_established(*pair, private_data);
+      break;
+    case RDMA_CM_EVENT_DISCONNECTED: {
+      Link& link = links_[pair->link];
+      link.peer_left = true;
+      if (link.state == Link::State::up || link.state == Link::State::closing) {
+        start_draining(pair->link);
+      } else if (link.state == Link::State::joining || link.state == Link::State::dialling) {
+        fail_link(pair->link, "it closed the connection at once");
+      }
+      break;
+    }
+    case RDMA_CM_EVENT_ADDR_CHANGE:
+      end_link(pair->link, replica::LinkEnd::device_error,
+               "the address moved to another device (bonding?)");
+      break;
+    case RDMA_CM_EVENT_ADDR_ERROR:
+    case RDMA_CM_EVENT_ROUTE_ERROR:
+    case RDMA_CM_EVENT_CONNECT_ERROR:
+    case RDMA_CM_EVENT_UNREACHABLE:
+    case RDMA_CM_EVENT_REJECTED:
+      handle_failed(*pair, kind, status);
+      break;
+    default:
+      break;  // TIMEWAIT_EXIT and multicast
+  }
+}
+
+void RdmaMover::handle_failed(QueuePair& pair, rdma_cm_event_type kind, int status) {
+  const char* why = "";
+  switch (kind) {
+    case RDMA_CM_EVENT_ADDR_ERROR:
+      why = why_no_address(-status);
+      break;
+    case RDMA_CM_EVENT_ROUTE_ERROR:
+      why = "no RDMA route to that address";
+      break;
+    case RDMA_CM_EVENT_REJECTED:
+      why = why_rejected(status);
+      break;
+    default:
+      why = "no answer over RDMA: is sluiced running there, and UDP port 4791 open?";
+  }
+  const Link& link = links_[pair.link];
+  if (link.state == Link::State::dialling) {
+    dial_next_address(pair.link, why);
+  } else {
+    end_link(pair.link, replica::LinkEnd::unreachable, why);
+  }
+}
+
+}  // namespace sluice::rdma
