@@ -266,6 +266,95 @@
   ROW(store_chunks_retiring, "chunks", "chunks being taken back (gauge)") \
   ROW(store_wakeups, "times", "times that the store's thread slept and was woken")
 
+// Replication: the replica's thread. Refused: what a peer said, and what was done about it (frames, peers, records: the
+// link is closed or the record dropped; wants: a Refuse is sent).
+#define SLUICE_COUNTERS_REPLICA(ROW) \
+  ROW(replica_peers_up, "peers", "peers with at least one authenticated link (gauge)") \
+  ROW(replica_peers_came, "peers", "peers whose first link came up") \
+  ROW(replica_peers_went, "peers", "peers whose last link went down") \
+  ROW(replica_dials, "dials", "links asked for") \
+  ROW(replica_dials_failed, "dials", "of those, the ones that nobody answered") \
+  ROW(replica_links_up, "links", "links that came up, authenticated") \
+  ROW(replica_link_closed_here, "links", "links ended: closed here") \
+  ROW(replica_link_closed_by_peer, "links", "links ended: closed by the peer") \
+  ROW(replica_link_unreachable, "links", "links ended: retries exceeded, or nothing answered") \
+  ROW(replica_link_receiver_not_ready, "links", "links ended: the peer had no receive posted") \
+  ROW(replica_link_protection_error, "links", "links ended: a write beyond what was granted, ours or theirs") \
+  ROW(replica_link_device_error, "links", "links ended: the device, or its port, is gone") \
+  ROW(replica_link_malformed, "links", "links ended: bytes that are no record of the TCP stand-in") \
+  ROW(replica_transport_pauses, "events", "times that a transport to a peer was paused: three link errors in 10 s") \
+  ROW(replica_closed_in_order, "links", "closed by us: a duplicate, an older epoch's, or at the end") \
+  ROW(replica_closed_silent, "links", "closed by us: nothing was heard of the peer for too long") \
+  ROW(replica_closed_handshake_late, "links", "closed by us: the peer did not authenticate in time") \
+  ROW(replica_closed_too_many, "links", "closed by us: too many links that were not authenticated, or too many peers") \
+  ROW(replica_frames_sent, "frames", "control frames sent") \
+  ROW(replica_frames_received, "frames", "control frames received") \
+  ROW(replica_refused_frame_magic, "frames", "refused: not a frame of sluice") \
+  ROW(replica_refused_frame_version, "frames", "refused: another version of the protocol") \
+  ROW(replica_refused_frame_checksum, "frames", "refused: wrong checksum, or a tag of another key") \
+  ROW(replica_refused_frame_reserved, "frames", "refused: reserved bytes that are not zero") \
+  ROW(replica_refused_frame_kind, "frames", "refused: of an unknown kind") \
+  ROW(replica_refused_frame_body, "frames", "refused: malformed") \
+  ROW(replica_refused_frame_number, "frames", "refused: repeated, or one before it is missing") \
+  ROW(replica_refused_frame_early, "frames", "refused: before authentication") \
+  ROW(replica_refused_frame_late, "frames", "refused: a handshake after authentication") \
+  ROW(replica_refused_frame_credit, "frames", "refused: beyond the credit, or credit for what was not sent") \
+  ROW(replica_refused_peer_role, "peers", "refused: its role or transport does not fit the link") \
+  ROW(replica_refused_peer_chunk_size, "peers", "refused: its chunks have another size") \
+  ROW(replica_refused_peer_epoch, "peers", "refused: an older start of the node") \
+  ROW(replica_refused_peer_own_id, "peers", "refused: it has our own id, or none") \
+  ROW(replica_refused_peer_proof, "peers", "refused: it has not our cluster key") \
+  ROW(replica_refused_peer_small_writes, "peers", "refused: the transport cannot write a whole chunk at once") \
+  ROW(replica_records_sent, "records", "records sent to peers") \
+  ROW(replica_records_received, "records", "records received from peers, and taken") \
+  ROW(replica_refused_record_parts, "records", "refused: parts that do not fit each other") \
+  ROW(replica_refused_record_length, "records", "refused: truncated, or of a wrong length") \
+  ROW(replica_refused_record_kind, "records", "refused: of an unknown kind") \
+  ROW(replica_refused_record_path, "records", "refused: an impossible path") \
+  ROW(replica_refused_record_digest, "records", "refused: the digest is not that of the contents") \
+  ROW(replica_refused_record_value, "records", "refused: an impossible value") \
+  ROW(replica_fetches, "pieces", "pieces that the store asked for") \
+  ROW(replica_fetched, "pieces", "pieces that came, verified") \
+  ROW(replica_fetches_failed, "pieces", "pieces that no peer and no disk could give") \
+  ROW(replica_fetch_retries, "pieces", "times that a piece was asked for once more, anywhere") \
+  ROW(replica_wants_sent, "pieces", "pieces asked of peers") \
+  ROW(replica_wants_refused_by_peer, "pieces", "of those, the ones that the peer refused") \
+  ROW(replica_wants_late, "pieces", "of those, the ones that did not come in time and were cancelled") \
+  ROW(replica_landed_rdma_bytes, "bytes", "content that peers wrote into the arena over RDMA, and that was taken") \
+  ROW(replica_landed_tcp_bytes, "bytes", "content that peers wrote into the arena over TCP, and that was taken") \
+  ROW(replica_landed_unexpected, "writes", "writes of peers that nobody waited for, or of another length") \
+  ROW(replica_disk_pieces, "pieces", "pieces asked of this node's own file") \
+  ROW(replica_disk_errors, "pieces", "of those, the ones that could not be read") \
+  ROW(replica_disk_checksum_failures, "pieces", "of those, the ones that were other bytes than were published") \
+  ROW(replica_checksum_failures, "pieces", "pieces that a peer wrote with other bytes than were published") \
+  ROW(replica_sources_dropped, "sources", "peers given up for a generation: three wrong checksums") \
+  ROW(replica_fences, "grants", "grants revoked before the memory was used or given back") \
+  ROW(replica_fences_by_link_end, "grants", "grants that ended with their link") \
+  ROW(replica_copied_bytes, "bytes", "content copied by the protocol: always 0") \
+  ROW(replica_wants_received, "pieces", "pieces that peers asked for") \
+  ROW(replica_wants_waited, "pieces", "of those, the ones that were not there yet") \
+  ROW(replica_written_rdma_bytes, "bytes", "content written to peers over RDMA, from the arena") \
+  ROW(replica_written_tcp_bytes, "bytes", "content written to peers over TCP, from the arena") \
+  ROW(replica_refused_wants_open, "wants", "refused, and the link closed: more than may be open, or open already") \
+  ROW(replica_refused_want_generation, "wants", "refused: a generation that is not known") \
+  ROW(replica_refused_want_not_held, "wants", "refused: a generation that is not held here") \
+  ROW(replica_refused_want_piece, "wants", "refused: a piece beyond the end, or of another length") \
+  ROW(replica_refused_want_window, "wants", "refused: a window that does not fit") \
+  ROW(replica_refused_want_circular, "wants", "refused: this node waits for that piece from the one that asks") \
+  ROW(replica_refused_want_busy, "wants", "refused: the table is full, or it took too long") \
+  ROW(replica_refused_want_failed, "wants", "refused: the piece cannot be read here") \
+  ROW(replica_wants_cancelled, "wants", "taken back by the peer before they were answered") \
+  ROW(replica_throttle_waits, "times", "times that a write waited for the rate or the share") \
+  ROW(replica_bad_pieces_told, "pieces", "peers that said that what came from here was wrong") \
+  ROW(replica_ingested_bytes, "bytes", "content read and summed for publication") \
+  ROW(replica_held_pieces, "pieces", "pieces held for generations (gauge)") \
+  ROW(replica_held_bytes, "bytes", "bytes of them (gauge)") \
+  ROW(replica_holds_lost, "pieces", "held pieces that the store took back, or that were rotten") \
+  ROW(replica_degraded, "generations", "current generations with fewer verified copies than asked for (gauge)") \
+  ROW(replica_holds_failed, "generations", "generations that could not be held: no room, or no source") \
+  ROW(replica_scrubbed_bytes, "bytes", "held content summed again") \
+  ROW(replica_scrub_rotten, "pieces", "held pieces found with other bytes than were published")
+
 #define SLUICE_COUNTERS_NIC(ROW) \
   ROW(nic_payload_copied_bytes, "bytes", "payload bytes copied between arena and driver (0 where the driver takes chained mbufs)") \
   ROW(nic_rx_device_checksums, "frames", "received frames whose TCP or UDP checksum the device vouched for: not summed again") \
@@ -309,6 +398,7 @@
   SLUICE_COUNTERS_HTTP(ROW) \
   SLUICE_COUNTERS_ENGINE(ROW) \
   SLUICE_COUNTERS_STORE(ROW) \
+  SLUICE_COUNTERS_REPLICA(ROW) \
   SLUICE_COUNTERS_NIC(ROW) \
   SLUICE_COUNTERS_WORKER(ROW) \
   SLUICE_COUNTERS_NOW(ROW)
@@ -320,6 +410,7 @@
   LAYER("http", SLUICE_COUNTERS_HTTP) \
   LAYER("engine", SLUICE_COUNTERS_ENGINE) \
   LAYER("store", SLUICE_COUNTERS_STORE) \
+  LAYER("replica", SLUICE_COUNTERS_REPLICA) \
   LAYER("nic", SLUICE_COUNTERS_NIC) \
   LAYER("worker", SLUICE_COUNTERS_WORKER) \
   LAYER("now", SLUICE_COUNTERS_NOW)
