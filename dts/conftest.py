@@ -162,7 +162,7 @@ def bench(request, rack):
     """The machines of the suite's TOPOLOGY, with the clients' addresses set and the server as it booted."""
     up = rack.get(request.module.TOPOLOGY)
     yield up
-    if up.topology.machines_are == "qemu" and up["server"].is_running():
+    if up.topology.machines_are == "qemu" and "server" in up.machines and up["server"].is_running():
         up["server"].run(HOST_SETUP, "--undo", timeout=120, check=False)
         up.name_ends("server")
     if request.session.testsfailed:

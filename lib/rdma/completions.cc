@@ -48,7 +48,7 @@ const char* cure_of(ibv_wc_status status) {
     case IBV_WC_RNR_RETRY_EXC_ERR:
       return ": the peer posted no receive: it stands still, or more was sent than it allows";
     case IBV_WC_REM_ACCESS_ERR:
-      return ": the peer's key was wrong, or revoked";
+      return ": the peer's key was wrong or revoked, or the peer died";
     case IBV_WC_MW_BIND_ERR:
       return ": memory regions will be used for grants from now on";
     default:

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 
 namespace sluice::rdma {
 namespace {
@@ -41,17 +40,16 @@ Result<void> make_nonblocking(int descriptor) {
 
 }  // namespace
 
-std::string driver_of(const std::string& device_name) {
+std::string driver_of(const std::string& device_name, const std::filesystem::path& sys) {
   namespace fs = std::filesystem;
   std::error_code error;
-  const fs::path folder = fs::path("/sys/class/infiniband") / device_name;
-  const fs::path driver = fs::read_symlink(folder / "device/driver", error);
-  if (!error && !fs::exists(folder / "parent", error)) return driver.filename().string();
-  // Software devices stand on an interface, which their "parent" names; the name is all they say.
+  const fs::path folder = sys / "class/infiniband" / device_name;
+  // A software device stands on an interface, which its "parent" names; that is all it says.
   if (fs::exists(folder / "parent", error)) {
     return device_name.starts_with("siw") ? "siw" : "rdma_rxe";
   }
-  return {};
+  const fs::path driver = fs::read_symlink(folder / "device/driver", error);
+  return error ? std::string() : driver.filename().string();
 }
 
 bool windows_are_unbounded(const std::string& device_name, const std::string& driver) {

@@ -9,6 +9,7 @@
 //             to their bounds. Any peer that guesses the 32-bit key could use it while it lives.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -23,7 +24,8 @@ namespace sluice::rdma {
 /// (seen in 6.1 to 6.12; tried in dts/rdma).
 [[nodiscard]] bool windows_are_unbounded(const std::string& device_name, const std::string& driver);
 /// The kernel driver of a device: "mlx5_core", "rdma_rxe", ...; empty: not known.
-[[nodiscard]] std::string driver_of(const std::string& device_name);
+[[nodiscard]] std::string driver_of(const std::string& device_name,
+                                    const std::filesystem::path& sys = "/sys");
 
 class Device {
  public:

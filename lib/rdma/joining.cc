@@ -25,10 +25,10 @@ namespace {
 
 constexpr int resolve_ms_max = 2'000;
 constexpr int backlog = 64;
-// 4.096 us * 2^17 is 0.5 s; eight tries: 4 s until a peer that is gone is given up. (The default of
+// 4.096 us * 2^17 is 0.5 s; seven tries: 4 s until a peer that is gone is given up. (The default of
 // rdma_cm is several times that; less is too little for a software device on a busy core.)
 constexpr uint8_t ack_timeout = 17;
-constexpr uint8_t retries = 7;
+constexpr uint8_t retries = 6;  // rxe takes 7 for "without end" (rxe_comp.c)
 
 // InfiniBand specification, table 109 (REJ reasons); rdma_cm gives them as the event's status.
 constexpr int rejected_no_service = 8;

@@ -4,7 +4,9 @@
 //   sluice-mover-probe --listen HOST:PORT [--transport tcp|rdma]                  until it is ended
 //   sluice-mover-probe --dial HOST:PORT [--transport ...] [--direction from|to|both] [--mib N]
 //     [--write-bytes N] [--window N] [--lanes N] [--fault wrong-key|beyond|revoked] [--links N]
-//     [--watch-s N] [--no-verify] [--local ADDRESS] [--device NAME] [--no-windows] [--no-zero-copy]
+//     [--watch-s N] [--no-verify] [--local ADDRESS] [--device NAME] [--no-windows]
+//     [--trust-windows]
+//     [--no-zero-copy]
 //
 // One JSON object a line. Exit status of the dialler: 0: all came and was right; 3: a link ended
 // early, or could not be made; 4: bytes were wrong, or written after the end; 1: cannot start.
