@@ -23,6 +23,8 @@ class Pacer {
   }
   /// Nothing leaves before `until`, whatever the rate.
   void hold(Instant until) { until_ = std::max(until_, until); }
+  /// Ends that.
+  void release(Instant now) { until_ = std::min(until_, now); }
   [[nodiscard]] bool ready(Instant now) const { return until_ <= now; }
   [[nodiscard]] Instant until() const { return until_; }
   [[nodiscard]] uint32_t free_bytes() const { return free_bytes_; }

@@ -40,14 +40,17 @@ void RttEstimator::add_sample(Duration rtt, uint32_t samples_per_rtt) {
   srtt8_us_ = approach(srtt8_us_, sample_us * 8, 8 * samples);
 }
 
-Duration RttEstimator::rto() const {
+Duration RttEstimator::rto_once() const {
   // RFC 6298 section 2.3: RTO <- SRTT + max (G, K*RTTVAR), K = 4
   Duration base = lost_syn_ ? rto_after_lost_syn : rto_initial;
   if (has_sample()) {
     base = srtt() + std::max(rto_variance_min, Duration::from_us(rttvar4_us_));
   }
-  base = std::clamp(base, rto_min, rto_max);
-  return std::min(base * (int64_t{1} << backoff_), rto_max);
+  return std::clamp(base, rto_min, rto_max);
+}
+
+Duration RttEstimator::rto() const {
+  return std::min(rto_once() * (int64_t{1} << backoff_), rto_max);
 }
 
 void RttEstimator::back_off() {

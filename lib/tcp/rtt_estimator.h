@@ -35,6 +35,8 @@ class RttEstimator {
 
   /// Returns: the timeout with the back-off in it.
   [[nodiscard]] Duration rto() const;
+  /// And without it.
+  [[nodiscard]] Duration rto_once() const;
 
   /// Doubles the timeout up to rto_max. Source: RFC 6298 section 5.5.
   void back_off();

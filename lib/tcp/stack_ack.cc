@@ -126,7 +126,7 @@ void Stack::handle_sender_ack(uint32_t index, const Segment& segment, uint32_t a
   if (sample.newly_acked_bytes > 0 || sample.newly_lost_bytes > 0) {
     sample.cwnd_limited = recovery.mode() != RecoveryMode::open || c.snd_una <= sender.limited_to;
     // RFC 3168 section 6.1.2: a mark although the window is one segment already (MUST).
-    if (ece && sender.congestion.cwnd() <= c.mss) sender.pacer.hold(now_ + c.rtt.rto());
+    if (ece && sender.congestion.cwnd() <= c.mss) sender.pacer.hold(now_ + c.rtt.rto_once());
     sender.congestion.on_ack(now_, sample,
                              {.snd_una = c.snd_una,
                               .snd_nxt = c.snd_nxt(),

@@ -232,6 +232,7 @@ void Stack::handle_retransmission_timer(uint32_t index) {
   if (sender.recovery.board().reneged(sent_runs_)) counters_.add(Counter::tcp_sack_reneged);
   sender.recovery.on_rto(sent_runs_, now_, flight(c), {.first = earlier == 0}, sender.congestion);
   sender.probe_due = false;
+  sender.pacer.release(now_);
   c.rtt.back_off();
   set_send_timer(c, SendTimer::retransmit, c.rtt.rto());
 }
