@@ -28,7 +28,19 @@ constexpr uint64_t files_per_queue_pair = 4;
 constexpr uint32_t files_max = 1024;
 constexpr uint32_t files_min = 64;
 constexpr uint32_t fast_open_share = 4;  // of the half-open connections: may rest on a cookie alone
-constexpr uint32_t nic_workers_max = 16;  // by default; more have to be asked for
+// Replication. Reads that may be under way at the store: a fetch from a peer counts as one, and
+// must not keep clients from the disk.
+constexpr uint32_t replica_reads = 256;
+constexpr uint32_t replica_objects_min = 8'192;  // twice the generations that there may be
+constexpr uint32_t replica_links_max = 128;      // replica::links_max
+constexpr uint64_t replica_files_per_link = 4;   // control, data lanes, one to be told of events
+constexpr uint64_t replica_other_files = 24;     // listening, etcd, wake-ups
+// Sessions (records in parts, frames), the threads' stacks, answers of etcd on their way.
+constexpr uint64_t replica_fixed_bytes = 48u << 20;
+// Of each chunk: the Node's pin, its catalog's entry, a checksum in a manifest, a held piece.
+constexpr uint64_t replica_chunk_bytes = 24 + 128 + 4 + 12;
+constexpr uint64_t replica_generation_bytes = 2'048;  // path, manifest, assignment, marks
+constexpr uint32_t nic_workers_max = 16;              // by default; more have to be asked for
 
 struct Maker {
   const control::ServeOptions& options;
@@ -41,6 +53,12 @@ struct Maker {
   }
   void refuse(std::string why) { budget.refusals.push_back(std::move(why)); }
   Plan& plan() { return budget.plan; }
+  // Descriptors of everything but content.
+  [[nodiscard]] uint64_t reserved_files() const {
+    const uint64_t replica = replica_other_files + replica_files_per_link * replica_links_max;
+    return other_files + files_per_queue_pair * budget.plan.engines +
+           (options.replica.enabled() ? replica : 0);
+  }
 
   void plan_cores();
   void check_cores();
@@ -49,6 +67,7 @@ struct Maker {
   void plan_engines();
   void plan_tcp_limits();
   void plan_store();
+  void plan_replica();
   void plan_packets();
   void choose_pages();
   void check_memory();
@@ -113,11 +132,13 @@ void Maker::check_cores() {
         fmt::format("--workers {}: this process may use {} cores ({}); ask for at most that many",
                     plan.workers, allowed.size(), list));
   }
-  if (plan.engines > store::workers_max) {
+  // The Node is one more worker to the store.
+  const uint32_t engines_max = store::workers_max - (options.replica.enabled() ? 1 : 0);
+  if (plan.engines > engines_max) {
     refuse(fmt::format(
         "--workers {}: {} ports with {} workers each make {} engines, the store takes {}; "
         "use fewer workers",
-        plan.workers, ports.size(), plan.workers, plan.engines, store::workers_max));
+        plan.workers, ports.size(), plan.workers, plan.engines, engines_max));
   }
   const bool far = std::any_of(machine.cores.begin(), machine.cores.end(), [&](const Core& core) {
     return plan.numa_node >= 0 && core.node != plan.numa_node &&
@@ -241,20 +262,61 @@ void Maker::plan_tcp_limits() {
 void Maker::plan_store() {
   Plan& plan = budget.plan;
   store::Config& store = plan.store;
-  store.workers = plan.engines;
+  store.workers = plan.engines + (options.replica.enabled() ? 1 : 0);
+  store.last_holds = options.replica.enabled();
+  if (options.replica.enabled()) store.reads_in_flight = replica_reads;
   store.chunk_count = plan.chunk_count;
   store.chunk_bytes = options.chunk_bytes;
   store.max_objects = options.objects_max;
   store.lookups_max = plan.engine.session.lookups_max;
   store.needs_max = plan.engine.catalog.pieces_max;
-  const uint64_t reserved = other_files + files_per_queue_pair * plan.engines;
+  const uint64_t reserved = reserved_files();
   const uint64_t left = machine.open_files_max > reserved ? machine.open_files_max - reserved : 0;
   store.max_open_files = static_cast<uint32_t>(std::clamp<uint64_t>(left, files_min, files_max));
-  if (plan.engines > store::workers_max) return;  // refused already
+  if (store.workers > store::workers_max) return;  // refused already
   plan.store_bytes = store::Store::memory_bytes(store);
   add("store", format_size(plan.store_bytes), "",
       fmt::format("{} files known, {} open at a time", format_count(store.max_objects),
                   format_count(store.max_open_files)));
+}
+
+void Maker::plan_replica() {
+  if (!options.replica.enabled()) return;
+  ReplicaPlan& plan = budget.plan.replica;
+  plan.enabled = true;
+  plan.links_max = replica_links_max;
+  plan.overlay = {.max_open_files = budget.plan.store.max_open_files,
+                  .reads_in_flight = budget.plan.store.reads_in_flight,
+                  .chunk_bytes = options.chunk_bytes};
+  const uint64_t cache = uint64_t{budget.plan.chunk_count} * options.chunk_bytes;
+  plan.hold_bytes_max = options.replica.hold_bytes.value_or(
+      cache / 100 * options.replica.hold_percent / options.chunk_bytes * options.chunk_bytes);
+  const uint64_t others = uint64_t{chunks_min} * options.chunk_bytes;
+  if (plan.hold_bytes_max + others > cache) {
+    refuse(
+        fmt::format("--hold {}: of a cache of {} {} must be left to the rest; ask for less, or "
+                    "for a larger --cache",
+                    format_size(plan.hold_bytes_max), format_size(cache), format_size(others)));
+  }
+  if (plan.hold_bytes_max < options.chunk_bytes) {
+    refuse(
+        fmt::format("--hold {}: less than one chunk of {}; ask for more, or for a larger --cache",
+                    format_size(plan.hold_bytes_max), format_size(options.chunk_bytes)));
+  }
+  if (options.objects_max < replica_objects_min) {
+    refuse(fmt::format("--max-objects {}: replication needs at least {}",
+                       format_count(options.objects_max), format_count(replica_objects_min)));
+  }
+  const uint64_t rings =
+      budget.plan.ring_capacity * (sizeof(content::ToStore) + sizeof(content::ToWorker)) +
+      replica_ring_capacity * (sizeof(replica::ToOverlay) + sizeof(replica::FromOverlay));
+  plan.bytes = replica_fixed_bytes + rings + replica::Overlay::memory_bytes(plan.overlay) +
+               uint64_t{budget.plan.chunk_count} * replica_chunk_bytes +
+               uint64_t{plan.overlay.generations_max} * replica_generation_bytes;
+  add("replica", format_size(plan.bytes), "",
+      fmt::format("holds at most {}; {} generations, {} links, {} pieces on their way",
+                  format_size(plan.hold_bytes_max), format_count(plan.overlay.generations_max),
+                  plan.links_max, plan.overlay.reads_in_flight));
 }
 
 void Maker::plan_packets() {
@@ -325,8 +387,8 @@ void Maker::check_memory() {
   const Plan& plan = budget.plan;
   const uint64_t arena = plan.hugepages_for_arena ? 0 : plan.arena_bytes;
   const uint64_t packets = plan.hugepages_for_packets ? 0 : plan.packet_bytes;
-  const uint64_t rest =
-      packets + plan.engine_bytes * plan.engines + plan.store_bytes + program_bytes;
+  const uint64_t rest = packets + plan.engine_bytes * plan.engines + plan.store_bytes +
+                        plan.replica.bytes + program_bytes;
   const uint64_t available = machine.memory_available_bytes;
   add("memory", format_size(arena + rest), format_size(available),
       fmt::format("plain memory: arena {}, packets {}, engines, store and program {}",
@@ -351,8 +413,7 @@ void Maker::check_memory() {
 
 void Maker::check_files() {
   const Plan& plan = budget.plan;
-  const uint64_t needs =
-      plan.store.max_open_files + other_files + files_per_queue_pair * plan.engines;
+  const uint64_t needs = plan.store.max_open_files + reserved_files();
   const std::string has =
       machine.open_files_max == unlimited ? "no limit" : format_count(machine.open_files_max);
   add("open files", format_count(needs), has, "");
@@ -369,7 +430,11 @@ void Maker::check_locked_memory() {
   add("locked memory", format_size(plan.arena_bytes),
       machine.locked_memory_max_bytes == unlimited ? "no limit"
                                                    : format_size(machine.locked_memory_max_bytes),
-      fits ? "" : "the arena is not registered with io_uring: slower; raise it with ulimit -l");
+      fits ? ""
+      : options.replica.enabled()
+          ? "the arena is not registered with io_uring, nor with an RDMA "
+            "device; raise it with ulimit -l"
+          : "the arena is not registered with io_uring: slower; raise it with ulimit -l");
 }
 
 }  // namespace
@@ -393,6 +458,7 @@ Budget compute_budget(const control::ServeOptions& options, const Machine& machi
   maker.plan_cache();
   maker.plan_engines();
   maker.plan_store();
+  maker.plan_replica();
   maker.plan_packets();
   maker.choose_pages();
   maker.check_memory();

@@ -3,6 +3,7 @@
 // it, and refuses to start when something does not fit.
 //
 //   memory = arena (chunks, head slots) + packet memory (mbufs, queues, DPDK) + engines + store
+//            + replica
 //   An engine is one worker's end of one port: there are workers x ports of them.
 //
 // Pure arithmetic: the machine comes in as a value.
@@ -16,6 +17,7 @@
 #include "engine/engine.h"
 #include "machine.h"
 #include "nic/pools.h"
+#include "replica/overlay.h"
 #include "store/store.h"
 
 namespace sluice::app {
@@ -28,6 +30,18 @@ struct PortGuess {
   uint16_t pairs_max = 1;  // queue pairs, by its driver profile
   uint16_t mtu = 1500;
   nic::PoolNeeds pools;  // workers and queue_pairs are filled in by the budget
+};
+
+/// Messages between the replica's thread and the overlay, each way.
+inline constexpr uint32_t replica_ring_capacity = 256;
+
+/// Replication's part of the plan; where it is off, none of it is reserved.
+struct ReplicaPlan {
+  bool enabled = false;
+  uint64_t hold_bytes_max = 0;
+  uint32_t links_max = 0;          // of each mover
+  replica::OverlayConfig overlay;  // sizes alone
+  uint64_t bytes = 0;              // the Node, its pins and rings, the Overlay, the movers
 };
 
 /// What was decided: sizes for everything that is reserved at start.
@@ -48,6 +62,7 @@ struct Plan {
   uint32_t ring_capacity = 4096;  // messages between an engine and the store, each way
   engine::Config engine;          // sizes alone: addresses, keys and texts come later
   store::Config store;            // likewise
+  ReplicaPlan replica;
 };
 
 /// One line of the printed budget.

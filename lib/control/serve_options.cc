@@ -15,7 +15,7 @@ namespace {
 
 using Kind = OptionRow::Kind;
 
-constexpr std::array<OptionRow, 30> rows{{
+constexpr std::array<OptionRow, 42> rows{{
     {"root", "DIR", "Directory to serve", Kind::single, false},
     {"port", "SPEC",
      "Port to serve on: a PCI address, tap[:NAME], af_xdp:IFACE, af_packet:IFACE, memif:SOCKET or "
@@ -79,6 +79,31 @@ constexpr std::array<OptionRow, 30> rows{{
     {"drain-timeout", "TIME", "How long running responses may take to end (default 30s)",
      Kind::single, false},
     {"log-level", "debug|info|warning|error", "What is logged to stderr (default info)",
+     Kind::single, false},
+    {"node-name", "NAME", "Replication: this node's name in its cluster, another one on each",
+     Kind::single, false},
+    {"replica-listen", "IP:PORT",
+     "Where peers find this node: an address of the kernel's, or of "
+     "the RDMA device",
+     Kind::single, false},
+    {"peer", "HOST:PORT", "Another node of a cluster without etcd; may be repeated", Kind::many,
+     false},
+    {"etcd", "URL", "An etcd server of the cluster; may be repeated", Kind::many, false},
+    {"cluster-key", "FILE", "The secret that the nodes of the cluster share", Kind::single, false},
+    {"copies", "N", "Keep every file of the root on N nodes (default: what sluicectl publishes)",
+     Kind::single, false},
+    {"hold", "SIZE|PERCENT", "How much of the cache may hold published files (default 50%)",
+     Kind::single, false},
+    {"replica-rate", "SIZE", "Written to peers in a second, at most (default: no limit)",
+     Kind::single, false},
+    {"replica-share", "PERCENT",
+     "Share of all that leaves that may go to peers while clients are served (default 50%)",
+     Kind::single, false},
+    {"scrub-rate", "SIZE", "Held content summed again in a second; 0: never (default 64M)",
+     Kind::single, false},
+    {"rdma", "auto|off|required", "Whether content moves over RDMA (default auto: TCP where not)",
+     Kind::single, false},
+    {"rdma-device", "NAME", "RDMA device, as `rdma link` names it (default: as the route says)",
      Kind::single, false},
 }};
 
@@ -296,6 +321,7 @@ Result<void> apply(const Setting& setting, ServeOptions& options) {
     return {};
   }
   if (is_limit(name)) return apply_limit(setting, options);
+  if (is_replica_option(name)) return apply_replica_option(name, value, options.replica);
   if (name == "no-huge") {
     options.no_huge = value != "false";
     return {};
@@ -352,7 +378,7 @@ Result<void> check(const ServeOptions& options) {
   for (const PortOptions& port : options.ports) {
     if (Result<void> done = check_port(port, seen); !done) return done;
   }
-  return {};
+  return check_replica_options(options.replica);
 }
 
 }  // namespace

@@ -16,6 +16,7 @@
 
 #include "base/result.h"
 #include "base/time.h"
+#include "control/replica_options.h"
 #include "inet/address.h"
 
 namespace sluice::control {
@@ -61,6 +62,7 @@ struct ServeOptions {
   Duration drain_timeout = 30_s;
   LogLevel log_level = LogLevel::info;
   std::vector<std::string> eal_arguments;
+  ReplicaOptions replica;
 };
 
 /// One option as it was given.

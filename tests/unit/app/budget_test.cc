@@ -45,6 +45,39 @@ PortGuess nic(int node) {
   return port;
 }
 
+TEST(Budget, ReplicationCostsNothingWhereItIsOff) {
+  control::ServeOptions options = options_of(2);
+  const Budget off = compute_budget(options, machine_of(4), {tap()});
+  EXPECT_FALSE(off.plan.replica.enabled);
+  EXPECT_EQ(off.plan.replica.bytes, 0u);
+  EXPECT_EQ(off.plan.store.workers, 2u);
+  EXPECT_FALSE(off.plan.store.last_holds);
+  options.replica.node_name = "a";
+  const Budget on = compute_budget(options, machine_of(4), {tap()});
+  EXPECT_THAT(on.refusals, IsEmpty());
+  EXPECT_EQ(on.plan.store.workers, 3u);
+  EXPECT_TRUE(on.plan.store.last_holds);
+  EXPECT_EQ(on.plan.replica.hold_bytes_max, 128u << 20);
+  EXPECT_GT(on.plan.replica.bytes, replica::Overlay::memory_bytes(on.plan.replica.overlay));
+  EXPECT_THAT(on.text(), HasSubstr("holds at most 128 MiB"));
+}
+
+TEST(Budget, WhatIsHeldLeavesRoomForTheRest) {
+  control::ServeOptions options = options_of(1);
+  options.replica.node_name = "a";
+  options.replica.hold_bytes = 250u << 20;
+  Budget budget = compute_budget(options, machine_of(2), {tap()});
+  EXPECT_THAT(budget.refusals,
+              ElementsAre(HasSubstr("--hold 250 MiB: of a cache of 256 MiB 16 MiB must be left")));
+  options.replica.hold_bytes = 1'000;
+  budget = compute_budget(options, machine_of(2), {tap()});
+  EXPECT_THAT(budget.refusals, ElementsAre(HasSubstr("--hold 1000 B: less than one chunk")));
+  options.replica.hold_bytes = 200u << 20;
+  options.objects_max = 1'000;
+  budget = compute_budget(options, machine_of(2), {tap()});
+  EXPECT_THAT(budget.refusals, ElementsAre(HasSubstr("--max-objects 1,000: replication needs")));
+}
+
 TEST(Budget, LimitsOfOneSourceAreOffUnlessAskedFor) {
   control::ServeOptions options = options_of(1);
   Budget budget = compute_budget(options, machine_of(1), {tap()});
