@@ -8,6 +8,7 @@
 
 #include "clock.h"
 #include "inet/address.h"
+#include "replica_answers.h"
 #include "stats/catalogue.h"
 
 namespace sluice::app {
@@ -46,11 +47,13 @@ uint64_t sum(const CounterList& list, Counter counter) {
   return total;
 }
 
-// {"layer": {"counter": value}}: a dictionary of DPDK's takes at most 256 entries.
-Json by_layer(const CounterList& list) {
+// {"layer": {"counter": value}}: a dictionary of DPDK's takes at most 256 entries. Without the
+// layer `replica`, or that alone: together they are longer than an answer may be.
+Json by_layer(const CounterList& list, bool replica) {
   Json out = Json::object();
   for (size_t i = 0; i < stats::counter_count; ++i) {
     const stats::CounterRow& row = stats::row(stats::counter_at(i));
+    if ((row.layer == "replica") != replica) continue;
     out[std::string(row.layer)][std::string(row.name)] = sum(list, stats::counter_at(i));
   }
   return out;
@@ -63,6 +66,9 @@ std::optional<Json> stats_answer(const Running& running, std::string_view parame
     list.push_back(&running.store->counters());
   } else if (parameters == "store") {
     list.push_back(&running.store->counters());
+  } else if (parameters == "replica") {
+    if (running.replica != nullptr) list.push_back(&running.replica->counters());
+    return by_layer(list, true);
   } else {
     std::array<uint32_t, 3> numbers{};
     if (!parse_numbers(parameters, numbers) || parameters.find(',') != std::string_view::npos ||
@@ -71,7 +77,7 @@ std::optional<Json> stats_answer(const Running& running, std::string_view parame
     }
     add_worker(*running.workers[numbers[0]], list);
   }
-  return by_layer(list);
+  return by_layer(list, false);
 }
 
 Json workers_answer(const Running& running) {
@@ -303,9 +309,9 @@ std::vector<Command> make_commands(const Running& running) {
   const auto state = std::make_shared<const Running>(running);
   const auto pager = std::make_shared<ConnectionPager>(*state);
   using Text = std::string_view;
-  return {
+  std::vector<Command> commands = {
       {"/sluice/info", "What runs, where, since when", [=](Text) { return info_answer(*state); }},
-      {"/sluice/stats", "Counters. Parameter: total, store or a worker",
+      {"/sluice/stats", "Counters. Parameter: total, store, replica or a worker",
        [=](Text parameters) { return stats_answer(*state, parameters); }},
       {"/sluice/workers", "Core, load and turns of each worker",
        [=](Text) { return workers_answer(*state); }},
@@ -320,6 +326,8 @@ std::vector<Command> make_commands(const Running& running) {
          return Json{{"draining", true}};
        }},
   };
+  for (Command& each : make_replica_commands(running.replica)) commands.push_back(std::move(each));
+  return commands;
 }
 
 }  // namespace sluice::app

@@ -1,12 +1,15 @@
 // Answers: what the telemetry commands tell of a running sluiced. See docs/operations.md.
 //
 //   /sluice/info                       what runs, where, since when
-//   /sluice/stats[,total|store|N]      the counter catalogue by layer: the sum, the store's, worker
-//   N's /sluice/workers                    each worker: core, load, gauges
+//   /sluice/stats[,total|store|replica|N]  the counter catalogue by layer: the sum, the store's,
+//   the
+//                                      replica's, worker N's; the layer `replica` only in its own
+//   /sluice/workers                    each worker: core, load, gauges
 //   /sluice/connections[,W,LANE,FROM]  a page of connections, like ss -ti, and where to go on
 //   /sluice/ports                      each port: device, driver, offloads, device counters
 //   /sluice/budget                     what was computed at start
 //   /sluice/drain                      begins to drain
+// and those of replica_answers.h
 #pragma once
 
 #include <functional>
@@ -21,6 +24,7 @@
 #include "disk/store_thread.h"
 #include "nic/eal.h"
 #include "nic/port.h"
+#include "replica_thread.h"
 #include "telemetry.h"
 #include "worker_loop.h"
 
@@ -33,6 +37,7 @@ struct Running {
   const nic::Eal* eal = nullptr;
   const arena::Arena* arena = nullptr;
   const disk::StoreThread* store = nullptr;
+  ReplicaThread* replica = nullptr;  // nullptr: off
   std::vector<const nic::Port*> ports;
   std::vector<Worker*> workers;
   Instant started;

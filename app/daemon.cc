@@ -19,6 +19,7 @@
 #include "clock.h"
 #include "control/quantity.h"
 #include "nic/driver_profile.h"
+#include "replica_setup.h"
 
 namespace sluice::app {
 namespace {
@@ -134,6 +135,11 @@ Daemon::~Daemon() {
 Result<void> Daemon::start(const std::vector<nic::PortSpec>& specs) {
   if (signals_ < 0 || drain_ordered_ < 0) return fail("signals: " + std::string(strerror(errno)));
   start_clock();
+  if (budget_.plan.replica.enabled) {
+    Result<replica::NodeConfig> config = node_config(options_.replica, budget_.plan);
+    if (!config) return fail(config.error());
+    node_config_ = *std::move(config);
+  }
   if (Result<void> done = start_eal(specs); !done) return done;
   if (Result<void> done = open_ports(specs); !done) return done;
   if (Result<void> done = make_arena(); !done) return done;
@@ -141,6 +147,7 @@ Result<void> Daemon::start(const std::vector<nic::PortSpec>& specs) {
   if (Result<void> done = start_ports(); !done) return done;
   if (Result<void> done = start_store(); !done) return done;
   if (Result<void> done = start_workers(); !done) return done;
+  if (Result<void> done = start_replica(); !done) return done;
   if (Result<void> done = start_telemetry(); !done) return done;
   log_ready();
   return {};
@@ -307,6 +314,17 @@ Result<void> Daemon::start_store() {
   options.disk.root = options_.root;
   options.disk.content =
       arena_->region().first(size_t{arena_->chunk_count()} * arena_->chunk_bytes());
+  if (budget_.plan.replica.enabled) {
+    node_pins_ = std::make_unique<content::ChunkPins>(budget_.plan.chunk_count, 0);
+    node_counters_ = std::make_unique<stats::Counters>();
+    node_waker_ = std::make_unique<disk::Waker>();
+    if (!node_waker_->is_open()) return fail("replica: " + std::string(strerror(errno)));
+    uses.push_back(node_pins_.get());
+    options.overlay = budget_.plan.replica.overlay;
+    options.overlay->path_key = random_key();
+    options.overlay_ring_capacity = replica_ring_capacity;
+    options.node_waker = node_waker_.get();
+  }
   options.uses = uses;
   options.ring_capacity = budget_.plan.ring_capacity;
   options.clock = clock_now;
@@ -350,6 +368,36 @@ Result<void> Daemon::start_workers() {
   return {};
 }
 
+Result<void> Daemon::start_replica() {
+  if (!node_config_) return {};
+  std::vector<std::string> notes;
+  Result<Movers> movers =
+      open_movers(options_.replica, *arena_, budget_.plan.replica.links_max, notes);
+  if (!movers) return fail(movers.error());
+  ReplicaThreadOptions options;
+  options.node = *node_config_;
+  options.arena = chunks_of(*arena_);
+  options.pins = node_pins_.get();
+  options.mailbox = &store_->mailbox(budget_.plan.engines);
+  options.overlay = &store_->overlay();
+  options.waker = node_waker_.get();
+  options.counters = node_counters_.get();
+  options.movers = *std::move(movers);
+  options.client_tx_bytes = [this] {
+    uint64_t sum = 0;
+    for (const Cell& each : cells_) sum += each.counters->get(stats::Counter::tx_bytes);
+    return sum;
+  };
+  options.copies = options_.replica.copies;
+  options.root = options_.root;
+  options.files_max = budget_.plan.replica.overlay.generations_max;
+  replica_ = std::make_unique<ReplicaThread>(std::move(options));
+  for (const std::string& note : notes) spdlog::warn("replica: {}", note);
+  spdlog::info("replica: node {}, {}", options_.replica.node_name, replica_->description());
+  replica_->start();
+  return {};
+}
+
 Result<void> Daemon::start_telemetry() {
   Running running;
   running.options = &options_;
@@ -357,6 +405,7 @@ Result<void> Daemon::start_telemetry() {
   running.eal = &*eal_;
   running.arena = &*arena_;
   running.store = store_.get();
+  running.replica = replica_.get();
   for (const auto& port : ports_) running.ports.push_back(port.get());
   for (const auto& worker : workers_) running.workers.push_back(worker.get());
   running.started = clock_now();
@@ -446,6 +495,7 @@ void Daemon::stop() {
   for (const auto& worker : workers_) worker->stop();
   for (const uint32_t worker : launched_) eal_->join(worker);
   launched_.clear();
+  if (replica_) replica_->stop();
   if (store_) store_->stop();
   if (!ports_started_) return;
   for (const auto& port : ports_) {

@@ -2,10 +2,10 @@
 // reverse one:
 //
 //   Eal -> Ports (probed) -> Arena -> per worker and port: ChunkPins, Counters, Engine -> Ports
-//   started -> StoreThread -> Workers launched -> Telemetry
+//   started -> StoreThread -> Workers launched -> ReplicaThread (where it is on) -> Telemetry
 //
 // Threads: the one that calls run() is the control thread (signals); the store's; one for each
-// worker, pinned; DPDK's own (telemetry, interrupts).
+// worker, pinned; the replica's and its helper; DPDK's own (telemetry, interrupts).
 #pragma once
 
 #include <atomic>
@@ -25,6 +25,7 @@
 #include "nic/eal.h"
 #include "nic/port.h"
 #include "nic/port_spec.h"
+#include "replica_thread.h"
 #include "telemetry.h"
 #include "worker_loop.h"
 
@@ -70,6 +71,7 @@ class Daemon {
   [[nodiscard]] Result<void> start_ports();
   [[nodiscard]] Result<void> start_store();
   [[nodiscard]] Result<void> start_workers();
+  [[nodiscard]] Result<void> start_replica();
   [[nodiscard]] Result<void> start_telemetry();
   void log_ready() const;
   void stop();
@@ -96,9 +98,15 @@ class Daemon {
   std::vector<std::unique_ptr<nic::Doorbell>> bells_;  // by worker
   std::vector<std::unique_ptr<nic::Port>> ports_;
   bool ports_started_ = false;
+  // Of the Node, where replication is on.
+  std::optional<replica::NodeConfig> node_config_;
+  std::unique_ptr<content::ChunkPins> node_pins_;
+  std::unique_ptr<stats::Counters> node_counters_;
+  std::unique_ptr<disk::Waker> node_waker_;
   std::unique_ptr<disk::StoreThread> store_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<uint32_t> launched_;
+  std::unique_ptr<ReplicaThread> replica_;
   std::optional<Telemetry> telemetry_;
 };
 

@@ -1,7 +1,7 @@
 // sluicectl: asks a running sluiced over DPDK's telemetry socket. No DPDK in it.
 //
 // Exit status: 0 done; 1 it was refused or did not answer; 2 the command line is wrong; 3 no (or
-// more than one) sluiced runs here.
+// more than one) sluiced runs here; 4 to 6: replica_commands.h.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -14,6 +14,7 @@
 #include "control/quantity.h"
 #include "control/report.h"
 #include "control/telemetry_client.h"
+#include "replica_commands.h"
 
 namespace sluice::app {
 namespace {
@@ -75,8 +76,14 @@ Result<std::string> find_socket(const Options& options) {
   return fail(fmt::format("several run here; say which with --instance:{}", names));
 }
 
+// The total comes in two answers: together they are too long for one.
 Result<Json> ask_stats(TelemetryClient& client, std::string_view of) {
-  return client.ask("/sluice/stats", of);
+  Result<Json> stats = client.ask("/sluice/stats", of);
+  if (!stats || of != "total") return stats;
+  const Result<Json> replica = client.ask("/sluice/stats", "replica");
+  if (!replica) return fail(replica.error());
+  stats->update(*replica);
+  return stats;
 }
 
 // {"total": {...}, "store": {...}, "workers": [{...}, ...]}, without the layers.
@@ -206,6 +213,7 @@ int run(int argc, char** argv) {
   CLI::App* connections = sub("connections", "Connections, like ss -ti");
   CLI::App* drain = sub("drain", "End it: no new connections, running responses are finished");
   drain->add_flag("--wait", options.wait, "Until it has ended");
+  const ReplicaCommands replication(app);
   CLI::App* raw = sub("raw", "Any telemetry command");
   raw->add_option("command", options.command, "As in /ethdev/stats")->required();
   raw->add_option("parameters", options.parameters, "What stands behind the comma");
@@ -239,6 +247,7 @@ int run(int argc, char** argv) {
   if (stats->parsed()) return run_stats(*client, options);
   if (connections->parsed()) return run_connections(*client, options);
   if (drain->parsed()) return run_drain(*client, options, *socket);
+  if (replication.parsed()) return replication.run(*client);
   if (raw->parsed()) return print_answer(client->ask(options.command, options.parameters), true);
   for (const Plain& each : plain) {
     if (each.app->parsed()) return print_answer(client->ask(each.command), options.json);
