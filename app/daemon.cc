@@ -19,7 +19,6 @@
 #include "clock.h"
 #include "control/quantity.h"
 #include "nic/driver_profile.h"
-#include "replica_setup.h"
 
 namespace sluice::app {
 namespace {
@@ -135,11 +134,7 @@ Daemon::~Daemon() {
 Result<void> Daemon::start(const std::vector<nic::PortSpec>& specs) {
   if (signals_ < 0 || drain_ordered_ < 0) return fail("signals: " + std::string(strerror(errno)));
   start_clock();
-  if (budget_.plan.replica.enabled) {
-    Result<replica::NodeConfig> config = node_config(options_.replica, budget_.plan);
-    if (!config) return fail(config.error());
-    node_config_ = *std::move(config);
-  }
+  if (Result<void> done = identify_node(); !done) return done;
   if (Result<void> done = start_eal(specs); !done) return done;
   if (Result<void> done = open_ports(specs); !done) return done;
   if (Result<void> done = make_arena(); !done) return done;
@@ -315,10 +310,7 @@ Result<void> Daemon::start_store() {
   options.disk.content =
       arena_->region().first(size_t{arena_->chunk_count()} * arena_->chunk_bytes());
   if (budget_.plan.replica.enabled) {
-    node_pins_ = std::make_unique<content::ChunkPins>(budget_.plan.chunk_count, 0);
-    node_counters_ = std::make_unique<stats::Counters>();
-    node_waker_ = std::make_unique<disk::Waker>();
-    if (!node_waker_->is_open()) return fail("replica: " + std::string(strerror(errno)));
+    if (Result<void> done = prepare_replica(); !done) return done;
     uses.push_back(node_pins_.get());
     options.overlay = budget_.plan.replica.overlay;
     options.overlay->path_key = random_key();
@@ -365,36 +357,6 @@ Result<void> Daemon::start_workers() {
   spdlog::info("workers: {} on cores {}, {} polling; clock: {}", workers_.size(),
                control::format_core_list(budget_.plan.cores), adaptive ? "adaptive" : "busy",
                clock_description());
-  return {};
-}
-
-Result<void> Daemon::start_replica() {
-  if (!node_config_) return {};
-  std::vector<std::string> notes;
-  Result<Movers> movers =
-      open_movers(options_.replica, *arena_, budget_.plan.replica.links_max, notes);
-  if (!movers) return fail(movers.error());
-  ReplicaThreadOptions options;
-  options.node = *node_config_;
-  options.arena = chunks_of(*arena_);
-  options.pins = node_pins_.get();
-  options.mailbox = &store_->mailbox(budget_.plan.engines);
-  options.overlay = &store_->overlay();
-  options.waker = node_waker_.get();
-  options.counters = node_counters_.get();
-  options.movers = *std::move(movers);
-  options.client_tx_bytes = [this] {
-    uint64_t sum = 0;
-    for (const Cell& each : cells_) sum += each.counters->get(stats::Counter::tx_bytes);
-    return sum;
-  };
-  options.copies = options_.replica.copies;
-  options.root = options_.root;
-  options.files_max = budget_.plan.replica.overlay.generations_max;
-  replica_ = std::make_unique<ReplicaThread>(std::move(options));
-  for (const std::string& note : notes) spdlog::warn("replica: {}", note);
-  spdlog::info("replica: node {}, {}", options_.replica.node_name, replica_->description());
-  replica_->start();
   return {};
 }
 

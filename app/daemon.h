@@ -71,8 +71,11 @@ class Daemon {
   [[nodiscard]] Result<void> start_ports();
   [[nodiscard]] Result<void> start_store();
   [[nodiscard]] Result<void> start_workers();
-  [[nodiscard]] Result<void> start_replica();
   [[nodiscard]] Result<void> start_telemetry();
+  // daemon_replica.cc
+  [[nodiscard]] Result<void> identify_node();
+  [[nodiscard]] Result<void> prepare_replica();
+  [[nodiscard]] Result<void> start_replica();
   void log_ready() const;
   void stop();
 

@@ -14,6 +14,7 @@
 #include "base/siphash.h"
 #include "clock.h"
 #include "digest/digest.h"
+#include "rdma/rdma.h"
 #include "stream/stream.h"
 
 namespace sluice::app {
@@ -149,10 +150,16 @@ Result<Movers> open_movers(const control::ReplicaOptions& options, const arena::
   Result<std::unique_ptr<mover::Mover>> tcp = stream::open(asked);
   if (!tcp) return fail(tcp.error().in("--replica-listen " + options.listen));
   movers[static_cast<size_t>(replica::Transport::tcp)] = *std::move(tcp);
-  if (options.rdma == control::Rdma::required) {
-    return fail("--rdma required: this sluiced was built without it");
+  if (options.rdma == control::Rdma::off) return movers;
+  asked.device = options.rdma_device;
+  Result<std::unique_ptr<mover::Mover>> rdma = rdma::open(asked);
+  if (rdma) {
+    movers[static_cast<size_t>(replica::Transport::rdma)] = *std::move(rdma);
+  } else if (options.rdma == control::Rdma::required || !options.rdma_device.empty()) {
+    return fail(rdma.error().in("--rdma"));
+  } else {
+    notes.push_back("over TCP alone: " + rdma.error().message);
   }
-  static_cast<void>(notes);
   return movers;
 }
 
