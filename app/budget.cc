@@ -289,8 +289,9 @@ void Maker::plan_replica() {
                   .reads_in_flight = budget.plan.store.reads_in_flight,
                   .chunk_bytes = options.chunk_bytes};
   const uint64_t cache = uint64_t{budget.plan.chunk_count} * options.chunk_bytes;
-  plan.hold_bytes_max = options.replica.hold_bytes.value_or(
-      cache / 100 * options.replica.hold_percent / options.chunk_bytes * options.chunk_bytes);
+  const uint64_t chunks_held =
+      uint64_t{budget.plan.chunk_count} * options.replica.hold_percent / 100;
+  plan.hold_bytes_max = options.replica.hold_bytes.value_or(chunks_held * options.chunk_bytes);
   const uint64_t others = uint64_t{chunks_min} * options.chunk_bytes;
   if (plan.hold_bytes_max + others > cache) {
     refuse(

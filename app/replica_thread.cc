@@ -247,6 +247,7 @@ void ReplicaThread::tick(Instant now) {
     copied += mover->counts().bytes_copied;
     while (mover->poll_note(line)) note(std::move(line));
   }
+  options_.counters->add(Counter::replica_copied_bytes, copied - copied_seen_);
   copied_seen_ = copied;
   publish_root(now);
   drain_notes();
