@@ -185,6 +185,12 @@ class Answers {
     return ask({.what = What::peers}, [](const ReplicaAnswer& answer) {
       Json out = Json::array();
       for (const replica::PeerRow& row : answer.peers) {
+        // An address of the static list, beside the node that was met there.
+        const bool met =
+            std::any_of(answer.peers.begin(), answer.peers.end(), [&](const auto& each) {
+              return row.node.is_none() && !each.node.is_none() && each.address == row.address;
+            });
+        if (met) continue;
         out.push_back({{"name", row.name},
                        {"node", hex(row.node.value)},
                        {"address", row.address},
