@@ -51,6 +51,11 @@ int failed(const Error& error) {
 Result<std::string> find_socket(const Options& options) {
   if (!options.socket.empty()) return options.socket;
   const std::string directory = control::telemetry_directory();
+  if (!options.instance.empty()) {
+    // The others, which may stand still, are not asked.
+    std::string path = control::socket_of(directory, options.instance);
+    if (TelemetryClient::connect(path, answer_timeout)) return path;
+  }
   const auto found = control::find_instances(directory);
   std::string names;
   for (const auto& each : found) {

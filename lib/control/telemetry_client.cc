@@ -29,6 +29,8 @@ std::string last_error() {
   return std::strerror(errno);
 }
 
+constexpr time_t connect_patience_s = 2;
+
 int open_socket(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -39,7 +41,10 @@ int open_socket(const std::string& path) {
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
   const int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
   if (fd < 0) return -1;
-  if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+  // A process that stands still (SIGSTOP) takes no more connections at some time: not for ever.
+  const timeval limit{.tv_sec = connect_patience_s, .tv_usec = 0};
+  const bool limited = setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) == 0;
+  if (!limited || connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     const int error = errno;
     close(fd);
     errno = error;
@@ -109,6 +114,10 @@ std::string telemetry_directory() {
     }
   }
   return run + "/dpdk";
+}
+
+std::string socket_of(const std::string& directory, std::string_view instance) {
+  return (std::filesystem::path(directory) / instance / socket_name).string();
 }
 
 std::vector<TelemetryInstance> find_instances(const std::string& directory) {

@@ -47,6 +47,8 @@ struct TelemetryInstance {
 /// Where DPDK of this user keeps its sockets: $RUNTIME_DIRECTORY or /var/run for root, else
 /// $XDG_RUNTIME_DIR or /tmp; "/dpdk" appended.
 [[nodiscard]] std::string telemetry_directory();
+/// Where the socket of the process of that name is.
+[[nodiscard]] std::string socket_of(const std::string& directory, std::string_view instance);
 /// Every socket below `directory` on which a process listens, by name.
 [[nodiscard]] std::vector<TelemetryInstance> find_instances(const std::string& directory);
 
