@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
+#include <utility>
 
 #include "base/assert.h"
 
@@ -258,9 +259,12 @@ void Fetcher::handle(Instant now, const Landed& event) {
   }
 }
 
-void Fetcher::handle(Instant, const LinkId& link, const Refuse& refuse) {
+void Fetcher::handle(Instant now, const LinkId& link, const Refuse& refuse) {
   Entry* entry = entry_of(link, refuse.want);
   if (entry == nullptr || entry->has_landed) return;
+  entry->is_early = (refuse.reason == RefuseReason::unknown_generation ||
+                     refuse.reason == RefuseReason::not_held) &&
+                    now - entry->began < early_patience;
   counters_.add(Counter::replica_wants_refused_by_peer);
   if (entry->state == State::wanted || entry->state == State::cancelling) {
     queue(refuse.want & fetch_mask, State::revoke_due);
@@ -280,6 +284,11 @@ void Fetcher::handle(Instant now, const Revoked& event) {
   release_grant(entry);
   if (entry.has_landed) {
     verify(now, fetch);
+  } else if (std::exchange(entry.is_early, false)) {
+    entry.state = State::choosing;
+    const bool pushed = waiting_.push(fetch);
+    ASSERT(pushed);
+    look_at_ = std::min(look_at_, now + early_retry_every);
   } else {
     choose_again(fetch, true);
   }

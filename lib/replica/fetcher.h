@@ -31,6 +31,10 @@ namespace sluice::replica {
 inline constexpr Duration cancel_patience = 2_s;
 /// Where no source has a link now but one is expected, the fetch looks again this often.
 inline constexpr Duration source_search_every = 50_ms;
+/// A source that knows nothing of the generation, or does not hold it yet, may just not have been
+/// told: it is asked again this often, for so long.
+inline constexpr Duration early_retry_every = 2_ms;
+inline constexpr Duration early_patience = 250_ms;
 /// Links that may die under one fetch before their source counts as tried.
 inline constexpr uint8_t link_losses_max = 8;
 
@@ -93,6 +97,7 @@ class Fetcher {
     State state = State::idle;
     bool has_landed = false;  // as many bytes as there should be: to be verified
     bool tried_disk = false;
+    bool is_early = false;  // the source may have it soon: it is asked again
     uint8_t link_losses = 0;
     uint32_t serial = 0;  // of its last Want
     GenerationId generation;

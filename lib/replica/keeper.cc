@@ -11,7 +11,8 @@ namespace {
 using content::Catalog;
 using stats::Counter;
 
-constexpr Duration retry_min = 20_ms;
+// The first lookup may overtake the Describe: it is repeated at once.
+constexpr Duration retry_min = 1_ms;
 constexpr Duration retry_max = 1_s;
 constexpr Duration progress_every = 100_ms;
 // A rotten piece whose chunk the Store has not asked back by then is looked for again.
@@ -282,7 +283,7 @@ void Keeper::restart(Instant now, Hold& hold) {
 }
 
 void Keeper::back_off(Instant now, Hold& hold) {
-  const uint32_t doublings = std::min<uint32_t>(hold.failures++, 6);
+  const uint32_t doublings = std::min<uint32_t>(hold.failures++, 10);
   hold.retry_at = now + std::min(retry_min * (int64_t{1} << doublings), retry_max);
 }
 

@@ -80,6 +80,9 @@ class Link {
   [[nodiscard]] Duration srtt() const { return srtt_; }
   [[nodiscard]] Instant opened_at() const { return opened_at_; }
   [[nodiscard]] uint32_t in_flight() const { return sent_ - credited_; }
+  /// Frames so far, modulo 2^32; and how many of them the peer has taken.
+  [[nodiscard]] uint32_t frames_sent() const { return sent_; }
+  [[nodiscard]] uint32_t frames_credited() const { return credited_; }
 
  private:
   [[nodiscard]] Input violation(CloseReason reason);

@@ -65,8 +65,8 @@ Sessions::Sessions(const NodeConfig& config, stats::Counters& counters)
       counters_(counters),
       random_(config.nonce_key.k0 ^ config.nonce_key.k1),
       nonce_key_(config.nonce_key),
-      slots_(transport_count * links_max),
-      peers_(peers_max) {
+      slots_(transport_count * links_max) {
+  peers_.reserve(peers_max);  // so that they stay where they are
   for (auto& dials : dials_) dials.resize(nodes_max);
   for (const std::string& address : config.peers) {
     const uint32_t index = add_peer(Instant());
@@ -88,7 +88,7 @@ const Sessions::Slot* Sessions::slot_of(const LinkId& link) const {
 }
 
 uint32_t Sessions::find_peer(NodeId node) const {
-  for (uint32_t i = 0; i < peers_max; ++i) {
+  for (uint32_t i = 0; i < peers_.size(); ++i) {
     if (peers_[i].used && peers_[i].node == node) return i;
   }
   return none;
@@ -97,7 +97,10 @@ uint32_t Sessions::find_peer(NodeId node) const {
 // Takes the place of a stranger that left where there is no other.
 uint32_t Sessions::add_peer(Instant now) {
   uint32_t index = none;
-  for (uint32_t i = 0; i < peers_max; ++i) {
+  const bool is_full =
+      std::all_of(peers_.begin(), peers_.end(), [](const Peer& peer) { return peer.used; });
+  if (is_full && peers_.size() < peers_max) peers_.emplace_back();
+  for (uint32_t i = 0; i < peers_.size(); ++i) {
     const Peer& peer = peers_[i];
     if (!peer.used) {
       index = i;
@@ -170,10 +173,15 @@ void Sessions::note_down(Instant now, uint32_t index) {
   peer.down_since = now;
   --peers_up_;
   counters_.add(Counter::replica_peers_went);
+  forget_records(peer);
+  events_.push_back(PeerDown{peer.node, peer.epoch});
+}
+
+void Sessions::forget_records(Peer& peer) {
   peer.records.clear();
+  peer.unconfirmed.clear();
   peer.record_backlog = peer.record_sent = 0;
   peer.record_link = none;
-  events_.push_back(PeerDown{peer.node, peer.epoch});
 }
 
 void Sessions::note_error(Instant now, Peer& peer, Transport transport) {
@@ -257,10 +265,10 @@ void Sessions::forget_link(Instant now, const LinkDown& event, Slot& slot) {
   const uint32_t index = index_of(event.link);
   Peer& peer = peers_[slot.peer];
   Route& route = peer.routes[static_cast<size_t>(event.link.transport)];
-  if (peer.record_link == index) {
-    peer.record_link = none;
-    peer.record_sent = 0;  // told anew over another link
-  }
+  const bool lost_records =
+      peer.record_link == index ||
+      std::any_of(peer.unconfirmed.begin(), peer.unconfirmed.end(),
+                  [&](const Peer::Unconfirmed& each) { return each.link == index; });
   const CloseReason said = slot.link.bye_of_peer();
   const CloseReason own = slot.link.close_reason();
   if (own != CloseReason::none) {
@@ -283,7 +291,13 @@ void Sessions::forget_link(Instant now, const LinkDown& event, Slot& slot) {
   if (route.link == none) schedule_dial(now, peer, event.link.transport, Duration());
   const bool has_other = std::any_of(peer.routes.begin(), peer.routes.end(),
                                      [](const Route& other) { return other.link != none; });
-  if (was_in_use && peer.up && !has_other) note_down(now, slot.peer);
+  if (was_in_use && peer.up && !has_other) {
+    note_down(now, slot.peer);
+  } else if (lost_records && peer.up) {
+    forget_records(peer);
+    events_.push_back(
+        PeerUp{{peer.node, peer.epoch, peer.name, peer.address, peer.hold_bytes_max}});
+  }
 }
 
 void Sessions::close_slot(Slot& slot, CloseReason reason) {
@@ -300,7 +314,9 @@ bool Sessions::handle(Instant now, const FrameArrived& event, Body& body) {
   Slot* slot = slot_of(event.link);
   if (slot == nullptr) return false;
   counters_.add(Counter::replica_frames_received);
-  switch (slot->link.handle_frame(now, event.frame, config_, body)) {
+  const Link::Input input = slot->link.handle_frame(now, event.frame, config_, body);
+  confirm_records(*slot);
+  switch (input) {
     case Link::Input::nothing:
     case Link::Input::bye:
       return false;

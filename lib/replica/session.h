@@ -50,6 +50,7 @@ inline constexpr uint32_t greeting_links_max = 32;
 /// Records that wait to be sent to one peer: no more are asked for above this.
 inline constexpr size_t record_backlog_bytes = 2 * record_bytes_max;
 
+/// Also told again where records to the peer may have been lost: it is to be told all of them.
 struct PeerUp {
   NodeSeen peer;
 };
@@ -144,6 +145,14 @@ class Sessions {
     std::string last_end;
     // Records on their way; the first is being sent, over `record_link`.
     std::deque<std::vector<std::byte>> records;
+    // Sent whole over one link, and not yet credited. Should that end before, the peer is told
+    // everything anew. Another link carries no record meanwhile: of two statements the later one
+    // must come last.
+    struct Unconfirmed {
+      uint32_t link = none;
+      uint32_t frame = 0;  // how many its link had sent with it
+    };
+    std::deque<Unconfirmed> unconfirmed;
     size_t record_backlog = 0;
     size_t record_sent = 0;  // bytes of the first
     uint32_t record_link = none;
@@ -183,6 +192,9 @@ class Sessions {
   void count_close(CloseReason reason);
   void forget_link(Instant now, const LinkDown& event, Slot& slot);
   void handle_record_part(Slot& slot, const RecordPart& part);
+  void confirm_records(const Slot& slot);
+  static void forget_records(Peer& peer);
+  [[nodiscard]] std::optional<LinkId> record_link(Instant now, const Peer& peer) const;
   [[nodiscard]] bool poll_dial(Instant now, Post& out);
   [[nodiscard]] bool wants_dial(const Peer& peer, Transport transport) const;
 

@@ -16,7 +16,7 @@ bool Sessions::wants_dial(const Peer& peer, Transport transport) const {
 }
 
 bool Sessions::poll_dial(Instant now, Post& out) {
-  for (uint32_t index = 0; index < peers_max; ++index) {
+  for (uint32_t index = 0; index < peers_.size(); ++index) {
     Peer& peer = peers_[index];
     for (uint32_t t = 0; t < transport_count; ++t) {
       const auto transport = static_cast<Transport>(t);

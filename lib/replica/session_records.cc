@@ -29,7 +29,7 @@ bool Sessions::poll_record_part(Instant now, Post& out) {
   for (Peer& peer : peers_) {
     if (peer.records.empty()) continue;
     if (peer.record_link == none || !slots_[peer.record_link].link.is_up()) {
-      const std::optional<LinkId> link = data_link(now, peer.node);
+      const std::optional<LinkId> link = record_link(now, peer);
       if (!link) continue;
       peer.record_link = index_of(*link);
       peer.record_sent = 0;
@@ -51,6 +51,7 @@ bool Sessions::poll_record_part(Instant now, Post& out) {
     peer.record_sent += length;
     if (peer.record_sent == record.size()) {
       counters_.add(Counter::replica_records_sent);
+      peer.unconfirmed.push_back({peer.record_link, slot.link.frames_sent()});
       peer.record_backlog -= record.size();
       peer.records.pop_front();
       peer.record_link = none;
@@ -58,6 +59,22 @@ bool Sessions::poll_record_part(Instant now, Post& out) {
     return true;
   }
   return false;
+}
+
+std::optional<LinkId> Sessions::record_link(Instant now, const Peer& peer) const {
+  if (peer.unconfirmed.empty()) return data_link(now, peer.node);
+  const Link& link = slots_[peer.unconfirmed.front().link].link;
+  return link.is_up() ? std::optional(link.id()) : std::nullopt;
+}
+
+void Sessions::confirm_records(const Slot& slot) {
+  if (!slot.proven || slot.peer == none) return;
+  std::deque<Peer::Unconfirmed>& unconfirmed = peers_[slot.peer].unconfirmed;
+  const auto is_taken = [&](const Peer::Unconfirmed& each) {
+    return each.link == index_of(slot.link.id()) &&
+           static_cast<int32_t>(slot.link.frames_credited() - each.frame) >= 0;
+  };
+  while (!unconfirmed.empty() && is_taken(unconfirmed.front())) unconfirmed.pop_front();
 }
 
 void Sessions::handle_record_part(Slot& slot, const RecordPart& part) {
