@@ -24,6 +24,12 @@ void SimulatedDisk::put(int64_t now_ns, const std::string& path, uint64_t size, 
       Inode{.number = ++inodes_, .size = size, .seed = seed, .changed_ns = now_ns, .links = 1});
 }
 
+void SimulatedDisk::restart(const content::ArenaView& arena) {
+  arena_ = arena;
+  pending_.clear();
+  std::fill(open_.begin(), open_.end(), nullptr);
+}
+
 void SimulatedDisk::submit(int64_t now_ns, const store::IoRequest& request) {
   if (request.kind == store::IoKind::close) {
     ASSERT(open_[request.file] != nullptr);

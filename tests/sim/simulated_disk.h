@@ -35,6 +35,10 @@ class SimulatedDisk {
   /// Creates the file, or puts another in its place: `size` bytes of pattern(seed).
   void put(int64_t now_ns, const std::string& path, uint64_t size, uint64_t seed);
 
+  /// The process that used it is gone: nothing is open, nothing under way. Files stay.
+  void restart(const content::ArenaView& arena);
+  void set_options(const DiskOptions& options) { options_ = options; }
+
   void submit(int64_t now_ns, const store::IoRequest& request);
   /// Returns false when nothing is complete.
   [[nodiscard]] bool poll(int64_t now_ns, store::IoCompletion& out);

@@ -59,6 +59,7 @@ void FakeMover::kill(HostIndex index, bool silently) {
   host.links.clear();
   host.inbox.clear();
   host.dials.clear();
+  host.writes = 0;
   for (const auto& [id, where] : links) {
     End& end = where.link->ends[where.side];
     const bool was_up = end.state == EndState::up;
@@ -164,6 +165,7 @@ void FakeMover::handle_told(HostIndex index, const LinkEvent& event) {
     end_of(revoked->link).grants[revoked->grant] = {};
   } else if (const auto* done = std::get_if<WriteDone>(&event)) {
     end_of(done->link).writes.erase(done->write);
+    --host.writes;
   } else if (const auto* failed = std::get_if<DialFailed>(&event)) {
     host.dials.erase({failed->dial, failed->transport});
   } else if (const auto* up = std::get_if<LinkUp>(&event)) {
@@ -172,6 +174,7 @@ void FakeMover::handle_told(HostIndex index, const LinkEvent& event) {
     End& end = end_of(down->link);
     end.told_down = true;
     end.grants = {};
+    host.writes -= static_cast<uint32_t>(end.writes.size());
     end.writes.clear();
     host.links.erase(down->link);
   }
@@ -242,7 +245,7 @@ void FakeMover::connect(HostIndex from, HostIndex to, uint32_t dial, Transport t
          LinkUp{.link = end.id,
                 .dialled = side == 0,
                 .dial = side == 0 ? dial : 0,
-                .lanes = transport == Transport::rdma ? options_.lanes : 1,
+                .lanes = options_.lanes,
                 .write_bytes_max = options_.write_bytes_max});
   }
 }
@@ -273,15 +276,8 @@ void FakeMover::carry_out(HostIndex index, const SendFrame& send) {
     ++faults_injected_;
     frame[prng_.below(frame.size())] ^= static_cast<std::byte>(1 + prng_.below(255));
   }
-  int64_t due_ns = now_ns_;
-  if (where.link->transport == Transport::tcp) {
-    Host& host = hosts_[index];
-    host.tx_free_ns =
-        std::max(host.tx_free_ns, now_ns_) + transfer_ns(frame.size(), host.bytes_per_s);
-    due_ns = host.tx_free_ns;
-  }
-  due_ns += options_.latency_ns +
-            static_cast<int64_t>(prng_.below(static_cast<uint64_t>(options_.jitter_ns) + 1));
+  int64_t due_ns = now_ns_ + options_.latency_ns +
+                   static_cast<int64_t>(prng_.below(static_cast<uint64_t>(options_.jitter_ns) + 1));
   due_ns = self.channel_free_ns[0] = std::max(due_ns, self.channel_free_ns[0]);
   const LinkPointer link = where.link;
   const uint32_t side = where.side;
@@ -313,13 +309,12 @@ void FakeMover::carry_out(HostIndex index, const Grant& grant) {
     violate(index, "a grant of what is no part of a chunk");
     return;
   }
-  const bool is_rdma = where.link->transport == Transport::rdma;
   GrantEntry& entry = self.grants[grant.grant];
   entry.state = GrantState::asked;
   entry.extent = grant.extent;
   entry.window = {.address = address_of(index, arena, grant.extent),
                   .key = next_key_ += 1 + static_cast<uint32_t>(prng_.below(1000)),
-                  .lane = is_rdma ? static_cast<uint32_t>(prng_.below(options_.lanes)) : 0,
+                  .lane = static_cast<uint32_t>(prng_.below(options_.lanes)),
                   .length_bytes = grant.extent.length_bytes};
   self.table_free_ns = std::max(self.table_free_ns, soon(options_.grant_ns_max));
   const LinkPointer link = where.link;
@@ -358,7 +353,6 @@ void FakeMover::carry_out(HostIndex index, const Write& posted) {
   if (!where.link) return;
   End& self = where.link->ends[where.side];
   if (self.state != EndState::up) return;
-  const bool is_rdma = where.link->transport == Transport::rdma;
   if (posted.write >= writes_in_flight_max || self.writes.contains(posted.write)) {
     violate(index, "a write number that is in use");
     return;
@@ -369,6 +363,7 @@ void FakeMover::carry_out(HostIndex index, const Write& posted) {
     return;
   }
   self.writes[posted.write] = posted.source;
+  ++hosts_[index].writes;
   Write write = posted;
   if (happens(options_.faults.wrong_key_ppm)) {
     ++faults_injected_;
@@ -378,7 +373,7 @@ void FakeMover::carry_out(HostIndex index, const Write& posted) {
   Host& to = hosts_[where.link->ends[1 - where.side].host];
   const uint32_t length = write.source.length_bytes;
   const uint32_t lane = write.window.lane % (channels_max - 1);
-  int64_t& channel_free_ns = self.channel_free_ns[is_rdma ? 1 + lane : 0];
+  int64_t& channel_free_ns = self.channel_free_ns[1 + lane];
   // Both NICs are taken for as long as it takes to pass them.
   const int64_t sent_ns = std::max(host.tx_free_ns, now_ns_);
   host.tx_free_ns = sent_ns + transfer_ns(length, host.bytes_per_s);
@@ -395,36 +390,38 @@ void FakeMover::carry_out(HostIndex index, const Write& posted) {
 
   const LinkPointer link = where.link;
   const uint32_t side = where.side;
-  const auto bytes = std::make_shared<std::vector<std::byte>>();
+  const auto moving = std::make_shared<Moving>();
   // The NIC reads the source when its turn comes, not when it is told of it.
-  at(sent_ns, [this, link, side, write, bytes] {
+  at(sent_ns, [this, link, side, write, moving] {
     const End& end = link->ends[side];
     if (end.state == EndState::down || !hosts_[end.host].alive) return;  // flushed
     const MutableBytes source = hosts_[end.host].arena.bytes(write.source);
-    bytes->assign(source.begin(), source.end());
+    moving->bytes.assign(source.begin(), source.end());
     if (happens(options_.faults.write_corrupt_ppm)) {
       ++faults_injected_;
-      (*bytes)[prng_.below(bytes->size())] ^= static_cast<std::byte>(1 + prng_.below(255));
+      moving->bytes[prng_.below(moving->bytes.size())] ^=
+          static_cast<std::byte>(1 + prng_.below(255));
     }
   });
-  at(begin_ns, [this, link, side, write, bytes] {
-    pass(link, side, [this, link, side, write, bytes] { land(link, side, write, bytes, false); });
+  at(begin_ns, [this, link, side, write, moving] {
+    pass(link, side,
+         [this, link, side, write, moving] { land(link, side, write, *moving, false); });
   });
-  at(begin_ns + taken_ns, [this, link, side, write, bytes] {
-    pass(link, side, [this, link, side, write, bytes] { land(link, side, write, bytes, true); });
+  at(begin_ns + taken_ns, [this, link, side, write, moving] {
+    pass(link, side, [this, link, side, write, moving] { land(link, side, write, *moving, true); });
   });
   misbehave(link, side);
 }
 
 // First half of a write, then all of it.
-void FakeMover::land(const LinkPointer& link, uint32_t from, const Write& write,
-                     const std::shared_ptr<std::vector<std::byte>>& bytes, bool whole) {
+void FakeMover::land(const LinkPointer& link, uint32_t from, const Write& write, Moving& moving,
+                     bool whole) {
   End& sender = link->ends[from];
   End& receiver = link->ends[1 - from];
-  if (bytes->empty()) return;  // it was flushed before the NIC read it
+  if (moving.bytes.empty()) return;  // it was flushed before the NIC read it
   if (receiver.state != EndState::up) find_dead(link, from);
   if (receiver.state == EndState::down) return;
-  const auto length = static_cast<uint32_t>(bytes->size());
+  const auto length = static_cast<uint32_t>(moving.bytes.size());
   const GrantEntry* found = nullptr;
   for (const GrantEntry& grant : receiver.grants) {
     const bool writable = grant.state == GrantState::live || grant.state == GrantState::revoking;
@@ -435,11 +432,16 @@ void FakeMover::land(const LinkPointer& link, uint32_t from, const Write& write,
       found = &grant;
     }
   }
+  if (found == nullptr && link->transport == Transport::tcp && moving.begun) {
+    tell_done(link, from, write.write);  // the rest is read and thrown away
+    return;
+  }
   if (found == nullptr) {
     end(link, 1 - from, LinkEnd::protection_error);
     end(link, from, LinkEnd::protection_error);
     return;
   }
+  moving.begun = true;
   // At an end that is ending some of what the peer sent still comes.
   if (receiver.state == EndState::ending && prng_.chance(1, 2)) return;
   Extent place = found->extent;
@@ -448,14 +450,14 @@ void FakeMover::land(const LinkPointer& link, uint32_t from, const Write& write,
   if (place.length_bytes > 0) {
     if (on_landing_) on_landing_(receiver.host, place);
     const MutableBytes memory = hosts_[receiver.host].arena.bytes(place);
-    std::memcpy(memory.data(), bytes->data(), place.length_bytes);
+    std::memcpy(memory.data(), moving.bytes.data(), place.length_bytes);
   }
   if (!whole) {
     const auto at = end_at_write_.find({sender.host, receiver.host});
     if (at != end_at_write_.end() && --at->second == 0) {
       end_at_write_.erase(at);
       ++faults_injected_;
-      bytes->clear();  // the rest never comes
+      moving.bytes.clear();  // the rest never comes
       end(link, from, LinkEnd::unreachable);
       end(link, 1 - from, LinkEnd::unreachable);
     }
@@ -465,7 +467,11 @@ void FakeMover::land(const LinkPointer& link, uint32_t from, const Write& write,
   landed_[{sender.host, receiver.host}] += length;
   landed_by_transport_[static_cast<size_t>(link->transport)] += length;
   tell_end(link, 1 - from, Landed{receiver.id, write.immediate, length});
-  at(now_ns_ + options_.latency_ns, [this, link, from, number = write.write] {
+  tell_done(link, from, write.write);
+}
+
+void FakeMover::tell_done(const LinkPointer& link, uint32_t from, uint32_t number) {
+  at(now_ns_ + options_.latency_ns, [this, link, from, number] {
     pass(link, 1 - from, [this, link, from, number] {
       tell_end(link, from, WriteDone{link->ends[from].id, number});
     });

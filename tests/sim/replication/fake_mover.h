@@ -2,8 +2,7 @@
 // and one seed. Really moves bytes, from one node's arena into another's, by the rules of
 // replica/mover.h, and injects what goes wrong with real ones.
 //
-//   post()  ->  channels of the link, in order:  RDMA: control | data lane 0 | data lane 1
-//                                                TCP:  one for everything
+//   post()  ->  channels of the link, each in order:  control | data lane 0 | data lane 1
 //   a Write: the NIC reads the source -> half of it is in the peer's memory -> all of it; Landed
 //
 // Enforces what a NIC does: a write outside what is granted at that moment ends the link at both
@@ -106,6 +105,7 @@ class FakeMover {
   [[nodiscard]] std::vector<content::Extent> granted(HostIndex host) const;
   /// What is being read out of this host's arena, as far as its Node knows.
   [[nodiscard]] std::vector<content::Extent> writing(HostIndex host) const;
+  [[nodiscard]] uint32_t writes(HostIndex host) const { return hosts_[host].writes; }
   [[nodiscard]] uint32_t links_up(HostIndex host, replica::Transport transport) const;
   [[nodiscard]] uint64_t bytes_landed(HostIndex from, HostIndex to) const;
   [[nodiscard]] uint64_t bytes_landed(replica::Transport transport) const {
@@ -159,6 +159,7 @@ class FakeMover {
     uint64_t bytes_per_s = 0;
     int64_t tx_free_ns = 0;
     int64_t rx_free_ns = 0;
+    uint32_t writes = 0;  // not told as done
     std::deque<replica::LinkEvent> inbox;
     std::map<replica::LinkId, Where> links;
     std::set<std::pair<uint32_t, replica::Transport>> dials;
@@ -180,8 +181,13 @@ class FakeMover {
   void let_held_pass(const LinkPointer& link, uint32_t from);
   [[nodiscard]] bool is_blocked(const Link& link, uint32_t from) const;
   void misbehave(const LinkPointer& link, uint32_t side);
-  void land(const LinkPointer& link, uint32_t from, const replica::Write& write,
-            const std::shared_ptr<std::vector<std::byte>>& bytes, bool whole);
+  struct Moving {
+    std::vector<std::byte> bytes;  // as the sender's NIC read them
+    bool begun = false;            // some are in the peer's memory
+  };
+  void land(const LinkPointer& link, uint32_t from, const replica::Write& write, Moving& moving,
+            bool whole);
+  void tell_done(const LinkPointer& link, uint32_t from, uint32_t number);
   void end(const LinkPointer& link, uint32_t side, replica::LinkEnd reason);
   /// The other end hears of it, if anything passes.
   void end_peer(const LinkPointer& link, uint32_t side, replica::LinkEnd reason);

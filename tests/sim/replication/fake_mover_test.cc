@@ -123,6 +123,30 @@ TEST_F(FakeMoverTest, AWriteBeyondItsGrantReachesNoMemory) {
   EXPECT_EQ(target(4, 0), std::byte{0});
 }
 
+// RDMA ends the link; TCP reads on and throws away.
+TEST_F(FakeMoverTest, AWriteThatIsRevokedInItsMiddleGoesNoFurther) {
+  for (const Transport transport : {Transport::rdma, Transport::tcp}) {
+    make({});
+    mover->set_rate(0, 4'096'000);  // a millisecond
+    connect(transport);
+    fill_source(std::byte{9});
+    sides[1].memory.assign(sides[1].memory.size(), std::byte{0});
+    write(3, grant(5, 4));
+    run(500'000);
+    mover->post(1, Revoke{sides[1].link, 5});
+    run(1'000'000);
+    expect<Revoked>(1);
+    EXPECT_EQ(target(4, 0), std::byte{9});
+    EXPECT_EQ(target(4, chunk_bytes - 1), std::byte{0});
+    if (transport == Transport::tcp) {
+      EXPECT_EQ(expect<WriteDone>(0).write, 3u);
+      expect_nothing(1);
+    } else {
+      EXPECT_EQ(expect<LinkDown>(1).reason, LinkEnd::protection_error);
+    }
+  }
+}
+
 TEST_F(FakeMoverTest, UntilRevokedThePeerCanStillWrite) {
   make({.fence_ns_max = 5'000'000'000});
   connect();
