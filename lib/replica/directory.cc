@@ -93,7 +93,9 @@ void Directory::handle_ingested(Instant now, uint32_t ticket, Manifest&& manifes
   }
   PathState& path = paths_[publication.path];
   const auto wall = static_cast<uint64_t>(std::max<int64_t>(publication.wall_ns, 1));
-  path.highest = std::max(wall, path.highest + 1);
+  // One number names one generation, whatever the path: two may be published in one nanosecond,
+  // and the clock may have jumped back to where it was before.
+  path.highest = own_highest_ = std::max({wall, path.highest + 1, own_highest_ + 1});
   manifest.generation = {path.highest, config_.self};
   manifest.digest = digest_of(manifest, config_.digests);
   publication.generation = manifest.generation;
@@ -237,6 +239,9 @@ void Directory::take_record(Instant now, const Manifest& manifest) {
   PathState& path = paths_[manifest.path];
   path.generations.insert(manifest.generation);
   path.highest = std::max(path.highest, manifest.generation.number);
+  if (manifest.generation.publisher == config_.self) {
+    own_highest_ = std::max(own_highest_, manifest.generation.number);
+  }
   // What it supersedes could not be left before.
   for (const GenerationId id : path.generations) soil(id);
 }

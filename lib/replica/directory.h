@@ -316,6 +316,7 @@ class Directory {
   std::set<uint32_t> dirty_publications_;
   std::deque<Task> tasks_;
   std::deque<RegistryRequest> requests_;
+  uint64_t own_highest_ = 0;  // number of any generation that this node published
   uint32_t last_ticket_ = 0;
   uint32_t last_request_ = 0;
   Instant next_due_ = Instant::never();

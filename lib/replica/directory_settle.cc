@@ -201,13 +201,15 @@ void Directory::settle_redirect(const std::string& name) {
     const auto at = generations_.find(wanted);
     if (at == generations_.end() || !at->second.manifest || !at->second.assignment) return;
   } else {
-    // Nothing is current: the newest that is on its way to this node.
+    // Nothing is current: the newest that is on its way to this node. But one that is served
+    // stays: it may be committed already, and this node not told yet.
     for (const GenerationId id : path.generations) {
       const Generation& generation = generations_.at(id);
       const bool is_here =
           generation.own == Generation::Own::asked || generation.own == Generation::Own::verified;
       if (is_here && !generation.abandoned && standing(id, generation) == Standing::candidate) {
         wanted = id;
+        if (id == path.told) break;
       }
     }
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "base/assert.h"
 
@@ -226,11 +227,13 @@ bool Supplier::poll_refusal(Post& out) {
 }
 
 bool Supplier::poll_write(Instant now, Post& out) {
+  // Until it is found so again: what waited may have gone with its link.
+  const bool was_throttled = std::exchange(is_throttled_, false);
   for (size_t left = ready_.size(); left > 0; --left) {
     Entry& first = entries_[ready_.front()];
     const bool is_write = first.state == State::ready && parts_.sessions.is_up(first.link);
     if (is_write && !throttle_.may_write(now)) {
-      if (!is_throttled_) parts_.counters.add(Counter::replica_throttle_waits);
+      if (!was_throttled) parts_.counters.add(Counter::replica_throttle_waits);
       is_throttled_ = true;
       return false;
     }
@@ -250,7 +253,6 @@ bool Supplier::poll_write(Instant now, Post& out) {
       (void)ready_.push(index);
       continue;
     }
-    is_throttled_ = false;
     LinkState& state = links_[Sessions::index_of(entry.link)];
     static_assert(writes_in_flight_max == 64 && grants_max <= writes_in_flight_max);
     ASSERT(~state.writes != 0);  // no more than Wants, of which there are at most grants_max
