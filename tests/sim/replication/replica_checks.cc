@@ -167,13 +167,13 @@ void ReplicaWorld::handle_redirect(uint32_t index, const Redirect& redirect) {
   const GenerationId is_current = current(index, path);
   if (is_current == redirect.generation) seen_current_[index].insert(redirect.generation);
   // Where nothing is current (any more) a candidate may be led to, and another in its place.
+  if (seen_current_[index].contains(before) && redirect.generation < before) {
+    fail(host_name(index) + ": " + path + " leads back to an older generation");
+  }
   const bool replaces = options_.node.has_registry
                             ? committed_.contains(before) && !unpublished_.contains(path)
                             : seen_current_[index].contains(before) && !is_current.is_none();
   if (!replaces) return;
-  if (redirect.generation < before) {
-    fail(host_name(index) + ": " + path + " leads back to an older generation");
-  }
   if (options_.node.has_registry) {
     if (!committed_.contains(redirect.generation)) {
       fail(host_name(index) + ": the old generation of " + path +
@@ -319,7 +319,6 @@ std::string ReplicaWorld::disagreement() {
     if (!nodes_[i]->fetches().empty()) return who + "fetches are open";
     if (!mover_.granted(i).empty()) return who + "grants are alive";
     if (!mover_.writing(i).empty()) return who + "writes are under way";
-    if (nodes_[i]->has_rot()) return who + "rotten bytes are not mended";
   }
   return {};
 }

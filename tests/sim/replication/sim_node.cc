@@ -90,7 +90,7 @@ void SimNode::start(int64_t now_ns) {
   config.fetches_max = options_.fetches_max;
   config.fetch_window = options_.fetch_window;
   config.rate_bytes_per_s = options_.rate_bytes_per_s;
-  config.scrub_bytes_per_s = uint64_t{options_.chunk_count} * options_.chunk_bytes / 4;
+  config.scrub_bytes_per_s = uint64_t{options_.chunk_count} * options_.chunk_bytes / 16;
   config.ping_every = options_.ping_every;
   config.peer_patience = options_.peer_patience;
   config.fetch_patience = options_.fetch_patience;
@@ -166,13 +166,6 @@ bool SimNode::rot(Prng& prng) {
 bool SimNode::is_rotten(uint32_t chunk, uint32_t offset) const {
   return std::find(process_->rotten.begin(), process_->rotten.end(), std::pair{chunk, offset}) !=
          process_->rotten.end();
-}
-
-bool SimNode::has_rot() const {
-  return process_ &&
-         std::any_of(process_->rotten.begin(), process_->rotten.end(), [this](const auto& place) {
-           return process_->pins->pins(ChunkIndex(place.first)) > 0;
-         });
 }
 
 // New bytes come to where the bad ones were.

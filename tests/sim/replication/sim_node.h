@@ -78,8 +78,6 @@ class SimNode {
   /// Changes a byte of a chunk that the Node holds. Returns false when it holds none.
   [[nodiscard]] bool rot(Prng& prng);
   [[nodiscard]] bool is_rotten(uint32_t chunk, uint32_t offset) const;
-  /// Of what the Node holds: the rest is nobody's to mend.
-  [[nodiscard]] bool has_rot() const;
   /// Its disk has this content there now.
   [[nodiscard]] bool has_file(const std::string& path, uint64_t seed) const {
     const auto at = files_.find(path);
