@@ -147,6 +147,7 @@ Json ports_answer(const Running& running) {
                    {"addresses", addresses},
                    {"mtu", facts.mtu},
                    {"link_up", running.ports[i]->link_up()},
+                   {"removed", running.ports[i]->is_wanted_back()},
                    {"rx_queues", facts.rx_queues},
                    {"tx_queues", facts.tx_queues},
                    {"offloads", offloads_text(facts.offloads)},
@@ -154,7 +155,9 @@ Json ports_answer(const Running& running) {
                    {"device_missed", counters.missed},
                    {"device_rx_errors", counters.rx_errors},
                    {"device_tx_errors", counters.tx_errors},
-                   {"device_no_mbuf", counters.no_mbuf}});
+                   {"device_no_mbuf", counters.no_mbuf},
+                   {"rx_mbufs_out", counters.rx_mbufs},
+                   {"tx_mbufs_out", counters.tx_mbufs}});
   }
   return out;
 }

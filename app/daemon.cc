@@ -19,6 +19,7 @@
 #include "clock.h"
 #include "control/quantity.h"
 #include "nic/driver_profile.h"
+#include "port_watch.h"
 
 namespace sluice::app {
 namespace {
@@ -403,8 +404,8 @@ void Daemon::log_ready() const {
 }
 
 int Daemon::run() {
-  while (!wait(60_s)) {
-  }
+  PortWatch watch(ports_, workers_);
+  while (!wait(PortWatch::interval)) watch.look();
   return drain();
 }
 

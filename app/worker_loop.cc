@@ -62,16 +62,20 @@ void Worker::run() {
 
 // Everything of one turn that concerns one port.
 bool Worker::turn(LaneState& lane, Instant now) {
-  bool worked = receive(lane, now);
+  bool worked = lane.has_port && receive(lane, now);
   content::ToWorker message;
   for (uint32_t n = 0; n < messages_per_turn && lane.parts.mailbox->receive(message); ++n) {
     lane.parts.engine->handle_message(now, message);
     worked = true;
   }
-  lane.parts.queue.reap();
+  if (lane.has_port) lane.parts.queue.reap();
   lane.parts.engine->handle_timeout(now);
-  worked |= send(lane, now);
-  worked |= lane.parts.queue.flush();
+  if (lane.has_port) {
+    worked |= send(lane, now);
+    worked |= lane.parts.queue.flush();
+  } else {
+    throw_away(lane, now);
+  }
   post(lane);
   return worked;
 }
@@ -145,7 +149,7 @@ void Worker::idle(Instant now) {
   if (until <= now) return;
   bell_->announce();
   const bool has_mail = std::any_of(lanes_.begin(), lanes_.end(), [](const LaneState& lane) {
-    return lane.parts.queue.has_mail();
+    return lane.has_port && lane.parts.queue.has_mail();
   });
   if (has_mail) {
     bell_->stay_awake();
@@ -165,6 +169,10 @@ bool Worker::obey(Instant now, uint32_t orders) {
       page_state_.store(Page::ready, std::memory_order_release);
     }
   }
+  if ((orders & order_leave) != 0) {
+    orders_.fetch_and(~order_leave, std::memory_order_acquire);
+    leave_ports(now);
+  }
   if ((orders & order_drain) != 0 && !draining_) {
     draining_ = true;
     for (LaneState& lane : lanes_) lane.parts.engine->begin_drain(now);
@@ -180,6 +188,24 @@ bool Worker::obey(Instant now, uint32_t orders) {
     drained_.store(drained, std::memory_order_relaxed);
   }
   return true;
+}
+
+void Worker::leave_ports(Instant now) {
+  const uint32_t wanted = to_leave_.load(std::memory_order_relaxed);
+  for (size_t i = 0; i < lanes_.size(); ++i) {
+    LaneState& lane = lanes_[i];
+    if ((wanted >> i & 1u) == 0 || !lane.has_port) continue;
+    lane.has_port = false;
+    lane.parts.engine->abort_all(now);
+    left_.fetch_or(uint32_t{1} << i, std::memory_order_release);
+  }
+}
+
+// The engine of a lane without a port lives on, so that its connections and their leases end in
+// their own way: its frames take no pins and go nowhere.
+void Worker::throw_away(LaneState& lane, Instant now) {
+  for (uint32_t n = 0; n < frames_per_turn && lane.parts.engine->poll_frame(now, lane.frame); ++n) {
+  }
 }
 
 void Worker::fill_page() {
@@ -240,7 +266,7 @@ void Worker::publish_gauges(LaneState& lane) {
   counters.set(Counter::lookups_open, now.lookups_open);
   counters.set(Counter::neighbors_known, now.neighbors);
   counters.set(Counter::nic_pins, now.pins);
-  counters.set(Counter::nic_frames_in_flight, lane.parts.queue.in_flight());
+  counters.set(Counter::nic_frames_in_flight, lane.has_port ? lane.parts.queue.in_flight() : 0);
 }
 
 }  // namespace sluice::app

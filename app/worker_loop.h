@@ -65,6 +65,15 @@ class Worker {
   /// Resets what is left.
   void abort_connections() { order(order_abort); }
   void stop() { order(order_stop); }
+  /// The lane's port is going away: its connections are reset, what it would still send is thrown
+  /// away, and its Queue is not used again once has_left(lane) says so. Requires: lane < 32.
+  void leave_port(size_t lane) {
+    to_leave_.fetch_or(uint32_t{1} << lane, std::memory_order_relaxed);
+    order(order_leave);
+  }
+  [[nodiscard]] bool has_left(size_t lane) const {
+    return (left_.load(std::memory_order_acquire) >> lane & 1u) != 0;
+  }
   /// True once begin_drain() has led to no connection being left.
   [[nodiscard]] bool is_drained() const { return drained_.load(std::memory_order_relaxed); }
   /// Lists connections of a lane from number `from` on. One caller at a time.
@@ -86,6 +95,7 @@ class Worker {
   static constexpr uint32_t order_abort = 2;
   static constexpr uint32_t order_stop = 4;
   static constexpr uint32_t order_page = 8;
+  static constexpr uint32_t order_leave = 16;
 
   struct LaneState {
     explicit LaneState(const Lane& lane) : parts(lane) {}
@@ -93,6 +103,7 @@ class Worker {
     nic::RxBurst burst;
     wire::TxFrame frame;                   // scratch
     std::optional<content::ToStore> held;  // the ring to the store was full
+    bool has_port = true;                  // leave_port() ends it: parts.queue is not used again
   };
 
   void order(uint32_t bit) {
@@ -106,6 +117,8 @@ class Worker {
   void account(Instant now, bool worked);
   void idle(Instant now);
   [[nodiscard]] bool obey(Instant now, uint32_t orders);
+  void leave_ports(Instant now);
+  void throw_away(LaneState& lane, Instant now);
   void fill_page();
   void tick(Instant now);
   void publish_gauges(LaneState& lane);
@@ -125,6 +138,8 @@ class Worker {
 
   alignas(64) std::atomic<uint32_t> orders_{0};
   std::atomic<bool> drained_{false};
+  std::atomic<uint32_t> to_leave_{0};  // a bit for each lane
+  std::atomic<uint32_t> left_{0};
   // The page belongs to the worker while it is `asked`, to the asker otherwise.
   enum class Page : uint8_t { idle, asked, ready };
   std::atomic<Page> page_state_{Page::idle};

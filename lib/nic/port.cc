@@ -10,9 +10,11 @@
 #include <chrono>
 #include <cstring>
 #include <deque>
+#include <initializer_list>
 #include <thread>
 
 #include "base/assert.h"
+#include "nic/device_watch.h"
 #include "nic/dpdk_log.h"
 #include "nic/limits.h"
 #include "nic/mbuf_pools.h"
@@ -29,6 +31,14 @@ constexpr uint32_t pending_pins = (pending_trains_max + 1) * wire::TxFrame::exte
 
 Error dpdk_error(const std::string& what, int code) {
   return Error{what + ": " + rte_strerror(code < 0 ? -code : code)};
+}
+
+DeviceWatch::Pools pools_of(std::initializer_list<const std::vector<MempoolHandle>*> lists) {
+  DeviceWatch::Pools all;
+  for (const auto* list : lists) {
+    for (const MempoolHandle& pool : *list) all.push_back(pool.get());
+  }
+  return all;
 }
 
 /// Drawn from the kernel: a peer must not be able to aim its flows at one worker.
@@ -54,6 +64,8 @@ class Port::Impl {
   [[nodiscard]] Result<void> start(std::span<const WorkerEnd> workers,
                                    std::span<const SendRegion> regions);
   uint64_t stop(Duration patience);
+  uint64_t give_back(Duration patience);
+  [[nodiscard]] const DeviceWatch& watch() const { return watch_; }
   [[nodiscard]] QueueImpl& queue(uint32_t worker) {
     ASSERT(started_ && worker < queues_.size());
     return queues_[worker];
@@ -91,6 +103,7 @@ class Port::Impl {
   bool far_memory_ = false;       // what is sent from is on another NUMA node
   uint64_t seed_ = 0;
   bool started_ = false;
+  DeviceWatch watch_;
 };
 
 // --- Start ---
@@ -131,6 +144,7 @@ Result<void> Port::Impl::start(std::span<const WorkerEnd> workers,
     return facts.numa_node >= 0 && region.numa_node >= 0 && region.numa_node != facts.numa_node;
   });
   make_ends(workers);
+  watch_.begin(plan_.units, pools_of({&rx_pools_}), pools_of({&frame_pools_, &payload_pools_}));
   started_ = true;
   return {};
 }
@@ -374,6 +388,7 @@ bool Port::Impl::is_quiet() {
 uint64_t Port::Impl::stop(Duration patience) {
   if (!started_) return 0;
   started_ = false;
+  watch_.end();
   const DpdkLog log;  // drivers complain of what is gone already
   const auto end = std::chrono::steady_clock::now() + std::chrono::nanoseconds(patience.ns());
   while (true) {
@@ -403,6 +418,15 @@ uint64_t Port::Impl::stop(Duration patience) {
   queues_.clear();
   release_memory();
   return given_up;
+}
+
+uint64_t Port::Impl::give_back(Duration patience) {
+  const uint64_t left = stop(patience);
+  const DpdkLog log;
+  for (PortUnit& unit : plan_.units) {
+    if (unit.device != nullptr) rte_dev_remove(std::exchange(unit.device, nullptr));
+  }
+  return left;
 }
 
 void Port::Impl::close_units() {
@@ -445,23 +469,17 @@ uint64_t Port::stop(Duration patience) {
   return impl_->stop(patience);
 }
 
-PortCounters Port::counters() const {
-  PortCounters sum;
-  for (const PortUnit& unit : impl_->plan().units) {
-    rte_eth_stats stats{};
-    if (rte_eth_stats_get(unit.id, &stats) != 0) continue;
-    sum.missed += stats.imissed;
-    sum.rx_errors += stats.ierrors;
-    sum.tx_errors += stats.oerrors;
-    sum.no_mbuf += stats.rx_nombuf;
-  }
-  return sum;
+bool Port::is_wanted_back() const {
+  return impl_->watch().is_wanted_back();
 }
-
+uint64_t Port::give_back(Duration patience) {
+  return impl_->give_back(patience);
+}
+PortCounters Port::counters() const {
+  return impl_->watch().counters();
+}
 bool Port::link_up() const {
-  rte_eth_link link{};
-  return rte_eth_link_get_nowait(impl_->plan().first_id(), &link) == 0 &&
-         link.link_status == RTE_ETH_LINK_UP;
+  return impl_->watch().link_up();
 }
 
 }  // namespace sluice::nic

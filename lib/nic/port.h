@@ -3,7 +3,8 @@
 //
 // Life: open() (probe, profile, plan: nothing moves yet) -> start() (queues, pools, registration of
 // the arena) -> workers use queue(i) -> workers stop -> stop() (bounded wait for completions, then
-// every pin is given back) -> destructor. Control thread, but for queue().
+// every pin is given back) -> destructor. Control thread, but for queue(). A device that the kernel
+// wants back in the middle of it (is_wanted_back) is given back by give_back() instead of stop().
 #pragma once
 
 #include <array>
@@ -58,12 +59,15 @@ struct WorkerEnd {
   Doorbell* bell = nullptr;  // for a worker that sleeps when it is idle
 };
 
-/// Counters that the device keeps itself.
+/// Counters that the device keeps itself, and how many mbufs are out.
 struct PortCounters {
   uint64_t missed = 0;     // rx frames lost for want of descriptors (imissed)
   uint64_t rx_errors = 0;  // ierrors
   uint64_t tx_errors = 0;  // oerrors
   uint64_t no_mbuf = 0;    // rx_nombuf
+  // Of the port's own pools: what is out, in the device's rings and on its way through sluice.
+  uint64_t rx_mbufs = 0;
+  uint64_t tx_mbufs = 0;
 };
 
 struct PortFacts {
@@ -120,7 +124,14 @@ class Port {
   /// not leave in time.
   uint64_t stop(Duration patience);
 
-  /// A moment's value; any thread while the port is started.
+  /// True once the kernel wants the device back: it is being unplugged, or taken from its driver.
+  /// The kernel waits until give_back(). Any thread.
+  [[nodiscard]] bool is_wanted_back() const;
+  /// As stop(), then closes the device, so that the kernel may have it. The port cannot be started
+  /// again. Returns the frames that did not leave.
+  uint64_t give_back(Duration patience);
+
+  /// A moment's value; any thread. Of a port that is not started: zeros, and no link.
   [[nodiscard]] PortCounters counters() const;
   [[nodiscard]] bool link_up() const;
 
