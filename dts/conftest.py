@@ -75,6 +75,7 @@ def pytest_runtest_makereport(item):
         record.outcome = "passed"
 
 
+@pytest.hookimpl(trylast=True)  # after the machines have gone, also when a signal ended the run
 def pytest_sessionfinish(session):
     report = session.config.stash[REPORT]
     if session.config.option.collectonly or not report.cases:

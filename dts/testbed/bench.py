@@ -99,10 +99,10 @@ class Bench:
         if name != "server":
             address_client(machine, self.interfaces[name])
 
-    def find_ends(self, name):
-        """Whether every interface of a machine is there, now that something was plugged in; takes down their names."""
+    def find_end(self, nic):
+        """Whether the kernel has made an interface of a NIC that was plugged in; takes down its name."""
         with contextlib.suppress(AssertionError):
-            self.interfaces[name].update(name_interfaces(self.machines[name], patience=1))
+            self.interfaces[nic.machine].update(name_interfaces(self.machines[nic.machine], [nic], patience=1))
             return True
         return False
 

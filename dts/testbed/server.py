@@ -13,14 +13,15 @@ INSTANCE = f"{INSTANCE_PREFIX}{os.getpid()}-server"
 START_SECONDS_MAX = 240
 
 
-def name_interfaces(machine, patience=50):
-    """Loads the kernel's drivers of a machine's NICs and notes each one's interface and PCI address.
+def name_interfaces(machine, nics=None, patience=50):
+    """Loads the kernel's drivers of a machine's NICs (or of some) and notes each one's interface and PCI address.
 
     Returns: {link: (interface, PCI address)}.
     """
-    for module in sorted({nic.module for nic in machine.nics}):
+    nics = nics or machine.nics
+    for module in sorted({nic.module for nic in nics}):
         machine.run("modprobe", module, timeout=60)
-    wanted = {nic.mac: nic.link for nic in machine.nics}
+    wanted = {nic.mac: nic.link for nic in nics}
     script = 'for i in /sys/class/net/*; do [ -e $i/device ] && echo "$(cat $i/address) ${i##*/} $(readlink -f $i/device)"; done'
     for _ in range(patience):
         found = {}

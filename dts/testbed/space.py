@@ -14,7 +14,7 @@ import signal
 import subprocess
 import tempfile
 
-from rig.namespace import Namespace, disable_ipv6, quiet_kernel_side
+from rig.namespace import Namespace, carry_everything, disable_ipv6, quiet_kernel_side
 
 from testbed import MachineLost
 from testbed.machine import Done
@@ -85,13 +85,16 @@ class Space:
         if not self._namespace:
             raise MachineLost(f"namespace {self.name} is gone")
         words = tuple(str(word) for word in words)
+        process = subprocess.Popen(self._namespace.command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **(env or {})},
+                                   stdin=subprocess.PIPE if input else subprocess.DEVNULL, start_new_session=True, preexec_fn=_die_with_parent)
         try:
-            done = subprocess.run(self._namespace.command(*words), capture_output=True, timeout=timeout, env={**os.environ, **(env or {})},
-                                  input=input.encode() if isinstance(input, str) else input,
-                                  stdin=None if input else subprocess.DEVNULL)
+            out, err = process.communicate(input.encode() if isinstance(input, str) else input, timeout=timeout)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"{self.name}: `{shlex.join(words)[:300]}` ran past {timeout} s") from None
-        done = Done(words, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+            os.killpg(process.pid, signal.SIGKILL)
+            out, _ = process.communicate(timeout=10)
+            said = out[-800:].decode(errors="replace")
+            raise AssertionError(f"{self.name}: `{shlex.join(words)[:300]}` ran past {timeout} s:\n{said}") from None
+        done = Done(words, process.returncode, out.decode(errors="replace"), err.decode(errors="replace"))
         if check and done.rc != 0:
             raise AssertionError(f"{self.name}: `{shlex.join(words)[:300]}` ended with {done.rc}:\n{done.out[-1500:]}{done.err[-1500:]}")
         return done
@@ -147,6 +150,7 @@ def join(link, spaces):
     if server.model == "tap":
         here.ip("link", "add", f"br{link.place}", "mtu", link.mtu, "type", "bridge", "mcast_snooping", "0")
         disable_ipv6(here, f"br{link.place}")
+        carry_everything(here)
         here.ip("link", "set", f"br{link.place}", "up")
         here.ip("link", "set", end, "master", f"br{link.place}")
     here.ip("link", "set", end, "up")

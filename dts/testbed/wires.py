@@ -5,7 +5,7 @@ import os
 import pathlib
 import struct
 
-from rig.namespace import Namespace, disable_ipv6
+from rig.namespace import Namespace, carry_everything, disable_ipv6
 
 TUNSETIFF = 0x400454CA
 IFF_TAP, IFF_NO_PI, IFF_VNET_HDR, IFF_MULTI_QUEUE = 0x0002, 0x1000, 0x4000, 0x0100
@@ -48,6 +48,7 @@ class Wires:
     def _join_by_taps(self, link):
         if not self._namespace:
             self._namespace = Namespace("wires", PREFIX)
+            carry_everything(self._namespace)
         bridge = f"br{link.place}"
         self._namespace.ip("link", "add", bridge, "mtu", link.mtu, "type", "bridge", "mcast_snooping", "0")
         self._namespace.ip("link", "set", bridge, "up")
