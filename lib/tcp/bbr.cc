@@ -54,9 +54,13 @@ void Bbr::init(Duration srtt) {
   s_.min_rtt_us = s_.probe_rtt_min_us = static_cast<uint32_t>(srtt.us());
   s_.min_rtt_stamp_us = s_.probe_rtt_min_stamp_us = now_us_;
   s_.extra_acked_start_us = now_us_;
+  init_pacing_rate();
+  enter_startup();
+}
+
+void Bbr::init_pacing_rate() {
   const auto rtt_us = static_cast<float>(s_.min_rtt_us > 0 ? s_.min_rtt_us : srtt_unknown_us);
   s_.pacing_rate = startup_pacing_gain * static_cast<float>(cc_.cwnd_) * 1e6f / rtt_us;
-  enter_startup();
 }
 
 // A connection that sent before goes on in its cycle.
@@ -98,6 +102,12 @@ void Bbr::on_ack(const RateSample& rs, const Ack& in) {
   if (rs.interval > Duration()) {
     sample.rate = static_cast<float>(static_cast<double>(rs.delivered_bytes) * 1e9 /
                                      static_cast<double>(rs.interval.ns()));
+  }
+  if (s_.min_rtt_us == 0 && rs.rtt > Duration()) {
+    // The handshake told no round trip (a SYN cookie, a SYN-ACK sent again). As Linux: the rate
+    // that was based on a millisecond is not kept.
+    s_.min_rtt_us = std::max(static_cast<uint32_t>(rs.rtt.us()), 1u);
+    init_pacing_rate();
   }
   if (rs.newly_lost_bytes > 0) handle_loss(sample);
   if (in.marked) {

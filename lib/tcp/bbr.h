@@ -48,6 +48,7 @@ class Bbr {
 
   // bbr.cc
   void update_model_and_state(Sample& sample, const AckContext& ack);
+  void init_pacing_rate();
   void enter_startup();
   void check_full_bw_reached(const Sample& sample);
   void check_startup_done(const Sample& sample, const AckContext& ack);

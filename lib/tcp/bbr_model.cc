@@ -1,5 +1,6 @@
 // What BBR knows of the path: draft-ietf-ccwg-bbr section 5.5.
 #include <algorithm>
+#include <cmath>
 
 #include "tcp/bbr.h"
 
@@ -11,6 +12,7 @@ constexpr float loss_threshold_min = 0.02f;
 // Ours, docs/decisions/0061-bbr.md: so much of what is lost may have nothing to do with us.
 constexpr float base_loss_max = 0.03f;
 constexpr float base_loss_gain = 1.0f / 8;
+constexpr float startup_loss_deviations = 2.0f;  // of a number of losses that is due to chance
 constexpr float beta = 0.7f;
 constexpr float headroom = 0.15f;
 constexpr uint32_t min_pipe_segments = 4;
@@ -120,11 +122,15 @@ uint32_t Bbr::inflight_with_headroom() const {
 
 // Losses: section 5.5.10.
 
-// Deviation: one segment alone is no rate, in a window of less than fifty.
+// Deviations: one segment alone is no rate, in a window of less than fifty. And what Startup
+// concludes is for good, or for the seconds until the next probe: losses have to be above what
+// chance does.
 bool Bbr::is_inflight_too_high(const Sample& sample) const {
-  return sample.rs.lost_bytes > cc_.mss_ &&
-         static_cast<float>(sample.rs.lost_bytes) >
-             loss_threshold() * static_cast<float>(sample.tx_in_flight);
+  const auto mss = static_cast<float>(cc_.mss_);
+  const float lost = static_cast<float>(sample.rs.lost_bytes) / mss;
+  const float tolerated = loss_threshold() * static_cast<float>(sample.tx_in_flight) / mss;
+  const float chance = s_.full_bw_reached ? 0 : startup_loss_deviations * std::sqrt(tolerated);
+  return lost > 1 && lost > tolerated + chance;
 }
 
 // LossThresh, on top of what is lost while we cruise: at the estimated rate, with no queue of ours.

@@ -248,8 +248,8 @@ void LossRecovery::find_losses(SentRunPool& pool, Instant now, const Flight& fli
   } else {
     count_duplicate(pool, flight, ack);
   }
-  verdict.sample.newly_lost_bytes = board_.lost_bytes() - lost_before;
-  rate_.on_lost(verdict.sample.newly_lost_bytes);
+  verdict.found_lost_bytes = board_.lost_bytes() - lost_before;
+  rate_.on_lost(verdict.found_lost_bytes);
   verdict.retransmission_lost = detected.again;
   // RFC 5681 section 4.3: the loss of a retransmission is a second indication of congestion, if it
   // left after the window was reduced for the first.
@@ -296,7 +296,7 @@ void LossRecovery::judge(SentRunPool& pool, Instant now, const Flight& flight, c
                .in_flight_bytes = pipe(flight),
                .ssthresh_bytes = congestion.ssthresh(),
                .mss = flight.mss,
-               .safe = advanced && verdict.sample.newly_lost_bytes == 0});
+               .safe = advanced && verdict.found_lost_bytes == 0});
 }
 
 LossRecovery::Verdict LossRecovery::on_ack(SentRunPool& pool, Instant now, const Flight& flight,

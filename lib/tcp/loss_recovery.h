@@ -94,6 +94,7 @@ class LossRecovery {
     bool retransmission_lost = false;  // sent again and lost again
     bool probe_repaired = false;       // a tail loss probe repaired a loss
     bool reordering = false;           // seen for the first time
+    uint32_t found_lost_bytes = 0;     // by this ACK
     uint32_t refused = 0;              // reports used in part only, for want of runs
     uint32_t steps = 0;                // runs looked at
     RateSample sample;

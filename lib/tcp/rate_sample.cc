@@ -34,6 +34,8 @@ void DeliveryRate::sample(uint32_t now_us, const SentStamp* newest, uint32_t min
   }
   out.delivered_total = delivered_;
   out.lost_total = lost_;
+  out.newly_lost_bytes = static_cast<uint32_t>(lost_) - told_lost_;
+  told_lost_ = static_cast<uint32_t>(lost_);
   if (newest == nullptr) return;
   first_sent_us_ = newest->sent_us;
   out.delivered_bytes = static_cast<uint32_t>(delivered_) - newest->delivered;

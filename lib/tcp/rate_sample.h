@@ -17,7 +17,7 @@ namespace sluice::tcp {
 /// Source: draft-ietf-ccwg-bbr section 4.1.2.3, RFC 9937.
 struct RateSample {
   uint32_t newly_acked_bytes = 0;  // by cumulative or selective acknowledgement, each byte once
-  uint32_t newly_lost_bytes = 0;   // marked lost on this ACK
+  uint32_t newly_lost_bytes = 0;   // marked lost since the ACK before, by it or by a timer
   uint64_t delivered_total = 0;    // C.delivered, this ACK included
   uint64_t lost_total = 0;
   uint64_t prior_delivered = 0;        // C.delivered when the newest run now delivered was sent
@@ -59,10 +59,10 @@ class DeliveryRate {
   void on_lost(uint32_t bytes) { lost_ += bytes; }
   /// Bytes were delivered: counts them. The newest run among those of one ACK goes to sample().
   void on_delivered(uint32_t now_us, uint32_t bytes);
-  /// The ACK is read. Fills in the fields of `out` that are this class's: totals, prior_delivered,
-  /// delivered_bytes, lost_bytes, tx_in_flight_bytes, interval, app_limited. `newest` is the stamp
-  /// of the run sent last among those delivered by this ACK; null: none that says something.
-  /// `min_rtt_us`: an interval shorter than that is no valid sample (0: not known).
+  /// The ACK is read. Fills in the fields of `out` that are this class's: totals, newly_lost_bytes,
+  /// prior_delivered, delivered_bytes, lost_bytes, tx_in_flight_bytes, interval, app_limited.
+  /// `newest` is the stamp of the run sent last among those delivered by this ACK; null: none that
+  /// says something. `min_rtt_us`: an interval shorter than that is no valid sample (0: not known).
   /// Source: section 4.1.2.3, GenerateRateSample ().
   void sample(uint32_t now_us, const SentStamp* newest, uint32_t min_rtt_us, RateSample& out);
 
@@ -79,6 +79,7 @@ class DeliveryRate {
   uint32_t delivered_us_ = 0;
   uint32_t first_sent_us_ = 0;
   uint32_t app_limited_until_ = 0;  // low half of delivered_
+  uint32_t told_lost_ = 0;          // low half of lost_, when the last sample was taken
   uint32_t rate_bytes_ = 0;         // of the latest valid sample
   uint32_t rate_us_ = 0;
   bool app_limited_ = false;

@@ -132,6 +132,30 @@ TEST(Bbr, ThreePercentOfRandomLossOnALongPathCostLittle) {
   EXPECT_GT(flow.share(flow.run(8_s), 8_s), 0.85);
 }
 
+// Chance makes runs of losses in small windows, of which Startup must not conclude that the path is
+// full: it takes ten seconds to come back from that.
+TEST(Bbr, NoRunOfRandomLossesEndsStartupEarly) {
+  for (uint64_t seed = 1; seed <= 100; ++seed) {
+    FluidPath flow(CongestionAlgorithm::bbr, {.bytes_per_s = 25e6,
+                                              .rtt = 100_ms,
+                                              .queue_bytes = 2'500'000,
+                                              .drop_per_10000 = 300,
+                                              .seed = seed});
+    static_cast<void>(flow.run(2_s));
+    EXPECT_GT(flow.share(flow.run(3_s), 3_s), 0.8) << "seed " << seed;
+  }
+}
+
+// As a connection that came by a SYN cookie: the handshake told no round trip.
+TEST(Bbr, ARateThatWasAGuessIsNotKept) {
+  CongestionControl cc(CongestionMemory::fresh(CongestionAlgorithm::bbr, 1448), {.mss = 1448});
+  EXPECT_GT(cc.pacing_rate(), 30'000'000u);
+  cc.on_ack(Instant::from_ns(5'000'000'000),
+            {.newly_acked_bytes = 1448, .delivered_total = 1448, .rtt = 100_ms},
+            {.snd_una = StreamOffset(1449), .snd_nxt = StreamOffset(14'481), .srtt = 100_ms});
+  EXPECT_LT(cc.pacing_rate(), 500'000u);
+}
+
 // Section 5.5.10: where losses pass 2 % of what was in flight, inflight_longterm is the bound.
 TEST(Bbr, AShallowQueueBoundsWhatIsInFlight) {
   FluidPath::Shape shallow = usual;

@@ -25,6 +25,8 @@ class FluidPath {
     uint32_t queue_bytes = 1u << 30;
     uint32_t mark_bytes = 1u << 30;  // a queue longer than this marks
     uint32_t drop_every = 0;         // every n-th segment is lost on its way; 0: none
+    uint32_t drop_per_10000 = 0;     // at random, from `seed`
+    uint64_t seed = 1;
   };
 
   FluidPath(CongestionAlgorithm algorithm, const Shape& shape)
@@ -82,7 +84,8 @@ class FluidPath {
                   .marked = queued > shape_.mark_bytes};
     in_flight_ += mss;
     const bool dropped = queued + mss > shape_.queue_bytes ||
-                         (shape_.drop_every > 0 && count_ % shape_.drop_every == 0);
+                         (shape_.drop_every > 0 && count_ % shape_.drop_every == 0) ||
+                         random() % 10'000 < shape_.drop_per_10000;
     if (!dropped) {
       free_at_ = std::max(free_at_, now) +
                  Duration::from_ns(static_cast<int64_t>(mss / shape_.bytes_per_s * 1e9));
@@ -94,6 +97,14 @@ class FluidPath {
       paced_until_ = std::max(paced_until_, now) +
                      Duration::from_ns(static_cast<int64_t>(mss * 1e9 / static_cast<double>(pace)));
     }
+  }
+
+  // splitmix64
+  uint64_t random() {
+    uint64_t x = shape_.seed += 0x9e37'79b9'7f4a'7c15;
+    x = (x ^ (x >> 30)) * 0xbf58'476d'1ce4'e5b9;
+    x = (x ^ (x >> 27)) * 0x94d0'49bb'1331'11eb;
+    return x ^ (x >> 31);
   }
 
   void step(Instant end) {

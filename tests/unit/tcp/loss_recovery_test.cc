@@ -103,6 +103,9 @@ TEST(LossRecovery, TheReorderingTimerEntersToo) {
       world.recovery.on_reordering_timeout(world.pool, world.now, world.flight, world.congestion));
   EXPECT_EQ(world.next(), world.segments(0, 1));
   EXPECT_GE(world.room(), uint32_t{mss});
+  // The next sample tells of it, once.
+  EXPECT_EQ(world.sacked(2, 3).sample.newly_lost_bytes, 1u * mss);
+  EXPECT_EQ(world.sacked(3, 4).sample.newly_lost_bytes, 0u);
 }
 
 TEST(LossRecovery, ARetransmissionIsInThePipeAgain) {
