@@ -48,7 +48,7 @@ void Fetcher::handle(Instant now, const Fetch& fetch) {
   entry.generation = fetch.generation;
   entry.piece = fetch.piece;
   entry.extent = fetch.extent;
-  entry.began = now;
+  entry.began = entry.choosing_since = now;
   ++in_use_;
   counters_.add(Counter::replica_fetches);
   queue(fetch.fetch, State::choosing);
@@ -168,7 +168,7 @@ bool Fetcher::choose(Instant now, uint32_t fetch, Post& out) {
     out = Grant{*link, grant, entry.extent};
     return true;
   }
-  if (may_come && now - entry.began < config_.fetch_patience) {
+  if (may_come && now - entry.choosing_since < config_.fetch_patience) {
     const bool pushed = waiting_.push(fetch);
     ASSERT(pushed);
     look_at_ = std::min(look_at_, now + source_search_every);
@@ -188,8 +188,9 @@ void Fetcher::begin_disk(uint32_t fetch) {
   ASSERT(pushed);
 }
 
-void Fetcher::choose_again(uint32_t fetch, bool source_failed) {
+void Fetcher::choose_again(Instant now, uint32_t fetch, bool source_failed) {
   Entry& entry = entries_[fetch];
+  entry.choosing_since = now;
   counters_.add(Counter::replica_fetch_retries);
   if (source_failed) (void)entry.tried.push_back(entry.source);
   queue(fetch, State::choosing);
@@ -290,7 +291,7 @@ void Fetcher::handle(Instant now, const Revoked& event) {
     ASSERT(pushed);
     look_at_ = std::min(look_at_, now + early_retry_every);
   } else {
-    choose_again(fetch, true);
+    choose_again(now, fetch, true);
   }
 }
 
@@ -318,7 +319,7 @@ void Fetcher::handle_link_down(Instant now, const LinkId& link) {
     if (entry.has_landed) {
       verify(now, fetch);
     } else {
-      choose_again(fetch, ++entry.link_losses >= link_losses_max);
+      choose_again(now, fetch, ++entry.link_losses >= link_losses_max);
     }
   }
   look_again_ |= !waiting_.empty();
@@ -337,7 +338,7 @@ void Fetcher::verify(Instant now, uint32_t fetch) {
   }
   counters_.add(Counter::replica_checksum_failures);
   strike(now, *generation, entry);
-  choose_again(fetch, false);
+  choose_again(now, fetch, false);
 }
 
 void Fetcher::strike(Instant now, KnownGeneration& generation, const Entry& entry) {

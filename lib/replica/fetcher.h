@@ -108,6 +108,7 @@ class Fetcher {
     uint32_t grant = 0;
     Window window;
     Instant began;
+    Instant choosing_since;
     Instant asked;
     Instant deadline = Instant::never();
     FixedVector<NodeId, holders_max> tried;
@@ -132,7 +133,7 @@ class Fetcher {
   [[nodiscard]] bool poll_entry(Instant now, uint32_t fetch, Post& out);
   [[nodiscard]] bool poll_complaint(Instant now, Post& out);
   [[nodiscard]] bool choose(Instant now, uint32_t fetch, Post& out);
-  void choose_again(uint32_t fetch, bool source_failed);
+  void choose_again(Instant now, uint32_t fetch, bool source_failed);
   void begin_disk(uint32_t fetch);
   void release_grant(Entry& entry);
   void verify(Instant now, uint32_t fetch);

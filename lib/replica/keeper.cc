@@ -52,7 +52,7 @@ void Keeper::hold(Instant now, GenerationId id) {
   hold.size_bytes = generation->size_bytes;
   hold.pieces.resize(generation->pieces());
   hold.retry_at = hold.progress_at = hold.progress_told_at = now;
-  order_.push_back(id);
+  incomplete_.push_back(id);
   pump_due_ = true;
 }
 
@@ -65,7 +65,7 @@ void Keeper::release(GenerationId id) {
   if (!hold.object.is_none()) parts_.catalog.release(hold.object);
   promised_bytes_ -= hold.size_bytes;
   answer(hold, HoldResult::cancelled);
-  order_.erase(std::find(order_.begin(), order_.end(), id));
+  std::erase(incomplete_, id);
   holds_.erase(at);
   pump_due_ = true;
 }
@@ -77,9 +77,7 @@ content::ObjectHandle Keeper::object_of(GenerationId id) const {
 
 std::vector<Keeper::Filling> Keeper::filling() const {
   std::vector<Filling> out;
-  for (const auto& [id, hold] : holds_) {
-    if (hold.phase != Phase::complete) out.push_back({id, hold.bytes_held});
-  }
+  for (const GenerationId id : incomplete_) out.push_back({id, holds_.find(id)->second.bytes_held});
   return out;
 }
 
@@ -139,11 +137,15 @@ uint32_t Keeper::length_of(const Hold& hold, content::PieceNumber piece) const {
 
 void Keeper::pump(Instant now) {
   pump_due_ = false;
-  for (const GenerationId id : order_) {
+  for (size_t i = 0; i < incomplete_.size();) {
+    const GenerationId id = incomplete_[i];
     Hold& hold = holds_.find(id)->second;
-    if (hold.retry_at > now) continue;
-    if (hold.phase == Phase::lookup_due) ask_lookup(hold);
-    if (hold.phase == Phase::filling) fill(now, hold);
+    if (hold.retry_at <= now) {
+      if (hold.phase == Phase::lookup_due) ask_lookup(hold);
+      if (hold.phase == Phase::filling) fill(now, hold);
+    }
+    // Complete, it took itself off the list.
+    if (i < incomplete_.size() && incomplete_[i] == id) ++i;
   }
   pump_ingest(now);
 }
@@ -241,9 +243,18 @@ void Keeper::complete_if_whole(Hold& hold) {
   const bool is_whole = (hold.phase == Phase::filling || hold.phase == Phase::complete) &&
                         hold.pieces_held == hold.pieces.size();
   if (!is_whole) return;
+  if (hold.phase != Phase::complete) std::erase(incomplete_, hold.id);
   hold.phase = Phase::complete;
   hold.was_lost = false;
   answer(hold, HoldResult::verified);
+}
+
+// A piece of it is gone.
+void Keeper::reopen(Instant now, Hold& hold) {
+  if (hold.phase != Phase::complete) return;
+  hold.phase = Phase::filling;
+  hold.progress_at = now;
+  incomplete_.push_back(hold.id);
 }
 
 // Each HoldTask gets its own answer.
@@ -310,10 +321,7 @@ void Keeper::handle(Instant now, const content::Retire& retire) {
       if (!is_pinned || piece.chunk != retire.chunk) continue;
       parts_.counters.add(Counter::replica_holds_lost);
       let_go(hold, number);
-      if (hold.phase == Phase::complete) {
-        hold.phase = Phase::filling;
-        hold.progress_at = now;
-      }
+      reopen(now, hold);
     }
   }
   pump_due_ = true;
@@ -331,7 +339,6 @@ void Keeper::check_rotten(Instant now, Hold& hold) {
 }
 
 void Keeper::check_patience(Instant now, Hold& hold) {
-  if (hold.phase == Phase::complete) return;
   const bool has_turn =
       hold.phase != Phase::filling || hold.under_way > 0 || slots_used_ < slots_.size();
   if (!has_turn) hold.progress_at = now;
@@ -349,7 +356,8 @@ void Keeper::check_patience(Instant now, Hold& hold) {
 }
 
 void Keeper::handle_timeout(Instant now) {
-  for (auto& [id, hold] : holds_) {
+  for (const GenerationId id : incomplete_) {
+    Hold& hold = holds_.find(id)->second;
     check_rotten(now, hold);
     check_patience(now, hold);
   }
@@ -365,8 +373,8 @@ Instant Keeper::next_timeout() const {
                      ? Instant::never()
                      : ingests_.front().retry_at;
   if (held_pieces_ > 0 && parts_.config.scrub_bytes_per_s > 0) next = std::min(next, scrub_at_);
-  for (const auto& [id, hold] : holds_) {
-    if (hold.phase == Phase::complete) continue;
+  for (const GenerationId id : incomplete_) {
+    const Hold& hold = holds_.find(id)->second;
     next = std::min(next, hold.progress_at + parts_.config.fetch_patience * hold_patience_factor);
     if (hold.rotten > 0) next = std::min(next, hold.rotten_at + discard_patience);
     const bool has_more = hold.phase == Phase::lookup_due

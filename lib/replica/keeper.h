@@ -182,6 +182,7 @@ class Keeper {
   void check_patience(Instant now, Hold& hold);
   void check_rotten(Instant now, Hold& hold);
   void complete_if_whole(Hold& hold);
+  void reopen(Instant now, Hold& hold);
   void answer(Hold& hold, HoldResult result);
   [[nodiscard]] uint32_t length_of(const Hold& hold, content::PieceNumber piece) const;
   [[nodiscard]] SipDigest key_of(std::string_view path) const;
@@ -199,7 +200,7 @@ class Keeper {
 
   Parts parts_;
   std::map<GenerationId, Hold> holds_;
-  std::deque<GenerationId> order_;  // of being filled: first come, first served
+  std::deque<GenerationId> incomplete_;  // in the order of being filled: first come, first served
   FixedArray<Slot> slots_;
   uint32_t slots_used_ = 0;
   std::array<Ticket, keeper_lookups_max> tickets_;

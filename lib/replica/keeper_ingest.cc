@@ -176,8 +176,8 @@ void Keeper::verify(Instant now, Hold& hold, content::PieceNumber number) {
   if (!outbox_.push(discard)) return;  // found again in the next round
   piece.state = PieceState::rotten;
   ++hold.rotten;
-  hold.rotten_at = hold.progress_at = now;
-  hold.phase = Phase::filling;
+  hold.rotten_at = now;
+  reopen(now, hold);
   --hold.pieces_held;
   --held_pieces_;
   hold.bytes_held -= extent.length_bytes;

@@ -227,7 +227,9 @@ void Sessions::handle(Instant now, const LinkUp& event) {
     dial.used = false;
     slot.peer = dial.peer;
     if (slot.peer != none) {
-      peers_[slot.peer].routes[static_cast<size_t>(event.link.transport)].dialling = false;
+      Route& route = peers_[slot.peer].routes[static_cast<size_t>(event.link.transport)];
+      route.dialling = false;
+      route.greeting = index;
     }
   } else if (greeting_ > greeting_links_max) {
     close_slot(slot, CloseReason::too_many);
@@ -278,6 +280,7 @@ void Sessions::forget_link(Instant now, const LinkDown& event, Slot& slot) {
   } else {
     peer.last_end = text_of_end(event.reason);
   }
+  if (route.greeting == index) route.greeting = none;
   const bool was_in_use = route.link == index;
   if (was_in_use) route.link = none;
   if (slot.proven && (is_error(event.reason) || own == CloseReason::silent)) {
@@ -378,6 +381,10 @@ uint32_t Sessions::resolve_peer(Instant now, Slot& slot) {
   for (Slot& other : slots_.span()) {
     if (other.peer == dialled) other.peer = index;
   }
+  for (uint32_t t = 0; t < transport_count; ++t) {
+    const uint32_t greeting = by_address.routes[t].greeting;
+    if (greeting != none) peers_[index].routes[t].greeting = greeting;
+  }
   by_address = Peer{};
   return index;
 }
@@ -410,6 +417,7 @@ void Sessions::handle_proven(Instant now, Slot& slot) {
   peer.hold_bytes_max = hello.hold_bytes_max;
   if (!peer.expected || peer.address.empty()) peer.address = hello.address.view();
   Route& route = peer.routes[static_cast<size_t>(slot.link.id().transport)];
+  if (route.greeting == index_of(slot.link.id())) route.greeting = none;
   if (route.link != none) {
     Slot& older = slots_[route.link];
     const bool is_better = stays(slot, older);

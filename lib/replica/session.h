@@ -120,6 +120,7 @@ class Sessions {
 
   struct Route {  // to one peer, over one transport
     uint32_t link = none;
+    uint32_t greeting = none;  // the link that was dialled and is not proven yet
     bool dialling = false;
     uint32_t failures = 0;
     Instant dial_at = Instant::never();

@@ -11,7 +11,7 @@ using stats::Counter;
 bool Sessions::wants_dial(const Peer& peer, Transport transport) const {
   const Route& route = peer.routes[static_cast<size_t>(transport)];
   return peer.used && peer.expected && !peer.is_self && !peer.address.empty() &&
-         route.link == none && !route.dialling &&
+         route.link == none && route.greeting == none && !route.dialling &&
          (transport == Transport::tcp || config_.prefer_rdma);
 }
 

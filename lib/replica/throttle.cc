@@ -3,13 +3,12 @@
 namespace sluice::replica {
 namespace {
 
-constexpr int64_t ns_per_s = 1'000'000'000;
+constexpr double ns_per_s = 1e9;
 
-// Units: bytes. Bounded, so that a long pause does not overflow.
+// What a rate brings in a time. Bounded, so that a long pause does not overflow.
 int64_t bytes_in(Duration time, uint64_t per_s) {
-  const auto us = static_cast<uint64_t>(std::clamp<int64_t>(time.us(), 0, 1'000'000));
-  const uint64_t rate = std::min<uint64_t>(per_s, uint64_t{1} << 40);
-  return static_cast<int64_t>(rate * us / 1'000'000);
+  const double bytes = static_cast<double>(time.ns()) * static_cast<double>(per_s) / ns_per_s;
+  return static_cast<int64_t>(std::clamp(bytes, 0.0, 1e15));
 }
 
 }  // namespace
@@ -50,7 +49,7 @@ void Throttle::handle_load(Instant now, uint64_t client_tx_bytes) {
   const Duration time = now - load_at_;
   if (time < load_every) return;
   const auto per_s = [&](uint64_t bytes) {
-    return static_cast<uint64_t>(static_cast<double>(bytes) * static_cast<double>(ns_per_s) /
+    return static_cast<uint64_t>(static_cast<double>(bytes) * ns_per_s /
                                  static_cast<double>(time.ns()));
   };
   const uint64_t clients = per_s(client_tx_bytes - load_bytes_);

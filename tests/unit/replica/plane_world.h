@@ -91,45 +91,51 @@ class PlaneHost {
  public:
   PlaneHost(sim::FakeMover& mover, const std::string& name, const NodeConfig& given,
             const PlaneHostOptions& options)
-      : config(given),
-        client_pins(options.chunk_count, 0),
-        pins(options.chunk_count, 0),
-        mover_(mover),
-        memory_(size_t{options.chunk_count} * options.chunk_bytes) {
-    arena = {memory_.data(), options.chunk_count, options.chunk_bytes, nullptr, 0};
+      : config(given), mover_(mover), memory_(size_t{options.chunk_count} * options.chunk_bytes) {
     config.name = name;
     config.address = name + ":7000";
     config.chunk_count = options.chunk_count;
     config.chunk_bytes = options.chunk_bytes;
+    config.fetches_max = reads_in_flight;
     if (config.hold_bytes_max == 0) config.hold_bytes_max = memory_.size() / 2;
+    index = mover.add_host(config.address);
+  }
+  /// Its process begins; where there was one, that one is killed.
+  void start() {
+    if (plane) mover_.kill(index, false);
+    plane.reset();
+    arena = {memory_.data(), static_cast<uint32_t>(memory_.size() / config.chunk_bytes),
+             config.chunk_bytes, nullptr, 0};
+    config.chunk_count = arena.chunk_count;
+    client_pins = std::make_unique<content::ChunkPins>(arena.chunk_count, 0);
+    pins = std::make_unique<content::ChunkPins>(arena.chunk_count, 0);
+    uses_ = {client_pins.get(), pins.get()};
     store::Config store_config{.workers = 2,
-                               .chunk_count = options.chunk_count,
-                               .chunk_bytes = options.chunk_bytes,
+                               .chunk_count = arena.chunk_count,
+                               .chunk_bytes = config.chunk_bytes,
                                .max_objects = 64,
                                .max_open_files = 16,
                                .lookups_max = 64,
                                .needs_max = node_pieces_max,
-                               .reads_in_flight = 32,
+                               .reads_in_flight = reads_in_flight,
                                .opens_in_flight = 8};
     store_config.last_holds = true;
-    config.fetches_max = store_config.reads_in_flight;
-    uses_ = {&client_pins, &pins};
     store = std::make_unique<store::Store>(store_config, uses_, counters);
     overlay = std::make_unique<Overlay>(OverlayConfig{.generations_max = 64,
                                                       .max_open_files = 16,
-                                                      .reads_in_flight = 32,
-                                                      .chunk_bytes = options.chunk_bytes});
+                                                      .reads_in_flight = reads_in_flight,
+                                                      .chunk_bytes = config.chunk_bytes});
+    auto files = disk ? std::move(disk->files) : decltype(disk->files){};
     disk = std::make_unique<MemoryDisk>(arena);
-    index = mover.add_host(config.address);
-  }
-  void start() {
+    disk->files = std::move(files);
     mover_.start(index, arena);
-    plane = std::make_unique<Part>(config, arena, pins, counters);
+    plane = std::make_unique<Part>(config, arena, *pins, counters);
   }
 
   /// All that can happen at this moment. Returns whether anything did.
   bool turn(Instant now) {
     bool worked = false;
+    if (stopped) return false;
     for (LinkEvent event; mover_.poll(index, event); worked = true) plane->handle(now, event);
     if (plane->next_timeout() <= now) plane->handle_timeout(now);
     for (Post post; plane->poll_post(now, post); worked = true) mover_.post(index, post);
@@ -172,16 +178,18 @@ class PlaneHost {
   }
   [[nodiscard]] uint64_t count(stats::Counter counter) const { return counters.get(counter); }
 
+  static constexpr uint32_t reads_in_flight = 32;
   NodeConfig config;
   content::ArenaView arena;
   stats::Counters counters;
-  content::ChunkPins client_pins;
-  content::ChunkPins pins;
+  std::unique_ptr<content::ChunkPins> client_pins;
+  std::unique_ptr<content::ChunkPins> pins;
   std::unique_ptr<store::Store> store;
   std::unique_ptr<Overlay> overlay;
   std::unique_ptr<MemoryDisk> disk;
   std::unique_ptr<Part> plane;
   sim::FakeMover::HostIndex index = 0;
+  bool stopped = false;  // SIGSTOP
 
   std::map<GenerationId, HoldResult> results;
   std::map<GenerationId, uint32_t> answers;
@@ -226,6 +234,7 @@ class BasicWorld : public testing::Test {
                     .rate_bytes_per_s = 0};
   PlaneHostOptions host_options;
   sim::MoverOptions mover_options;
+  std::vector<std::string> extra_peers;
   std::unique_ptr<sim::FakeMover> mover;
   std::vector<std::unique_ptr<PlaneHost<Part>>> hosts;
   Instant now = Instant::from_ns(1'000'000'000);
@@ -242,6 +251,7 @@ class BasicWorld : public testing::Test {
       for (uint32_t peer = 0; peer < count; ++peer) {
         if (peer != i) each.peers.push_back("node" + std::to_string(peer + 1) + ":7000");
       }
+      each.peers.insert(each.peers.end(), extra_peers.begin(), extra_peers.end());
       hosts.push_back(std::make_unique<PlaneHost<Part>>(*mover, "node" + std::to_string(i + 1),
                                                         each, host_options));
     }
@@ -265,6 +275,7 @@ class BasicWorld : public testing::Test {
       }
       Instant next = Instant::from_ns(mover->next_ns());
       for (auto& host : hosts) {
+        if (host->stopped) continue;
         next = std::min({next, host->plane->next_timeout(), host->store->next_timeout()});
       }
       if (next > until) break;
@@ -368,6 +379,32 @@ class PlaneWorld : public BasicWorld<DataPlane> {
   void hold(uint32_t number, const Manifest& manifest, std::vector<NodeId> upstreams) {
     node(number).results.erase(manifest.generation);
     node(number).plane->handle_task(now, HoldTask{manifest, std::move(upstreams), false}, nullptr);
+  }
+  /// As the Directory does some time after a hold failed.
+  void hold_again(uint32_t number, const Manifest& manifest, std::vector<NodeId> upstreams) {
+    const auto at = node(number).results.find(manifest.generation);
+    if (at == node(number).results.end() || at->second == HoldResult::verified) return;
+    hold(number, manifest, std::move(upstreams));
+  }
+  /// Where a piece lies at a node that has it.
+  content::Extent find(uint32_t number, const Manifest& manifest, content::PieceNumber piece) {
+    PlaneHost<DataPlane>& host = node(number);
+    const InternalName name = internal_name(manifest.generation);
+    host.for_client.clear();
+    host.store->handle_message(now, 0, content::Lookup{0, name.view()});
+    content::Extent extent;
+    (void)pass_until(1_s, [&] {
+      for (; !host.for_client.empty(); host.for_client.pop_front()) {
+        const content::ToWorker message = host.for_client.front();
+        if (const auto* answer = std::get_if<content::LookupAnswer>(&message)) {
+          host.store->handle_message(now, 0, content::NeedPiece{answer->info.id, piece, false});
+        } else if (const auto* ready = std::get_if<content::PieceReady>(&message)) {
+          extent = ready->extent;
+        }
+      }
+      return !extent.chunk.is_none();
+    });
+    return extent;
   }
   bool is_verified(uint32_t number, const Manifest& manifest) {
     const auto at = node(number).results.find(manifest.generation);
