@@ -265,24 +265,35 @@ def gid_index(machine, ip):
     return found[-1]
 
 
+def ib_write_bw(bench, mib):
+    """Returns Gb/s of perftest from beta to alpha, in 1 MiB writes, with as many under way and the same time-out as sluice has.
+
+    (With its own time-out of 67 ms rxe sends again on busy cores, and now and then ends in error 9: then it is run again.)
+    """
+    alpha, beta = bench["alpha"], bench["beta"]
+    words = ("ib_write_bw", "-d", "rxe0", "-s", 1 << 20, "-n", mib, "-t", 16, "-u", 17, "-F", "--report_gbits")
+    for _ in range(4):
+        server = alpha.start_job(*words, "-x", gid_index(alpha, bench.nic("fabric", "alpha").ip()))
+        time.sleep(3)
+        done = beta.run(*words, "-x", gid_index(beta, bench.nic("fabric", "beta").ip()), bench.nic("fabric", "alpha").ip(),
+                        timeout=PATIENCE, check=False)
+        server.stop(5)
+        if done.rc == 0:
+            return float(re.findall(r"^\s*1048576\s+\d+\s+[\d.]+\s+([\d.]+)", done.out, re.M)[0])
+    raise AssertionError(f"ib_write_bw fails every time: {done.out[-600:]}{done.err[-300:]}")
+
+
 def test_beside_ib_write_bw(bench, fabric, case):
     """1 MiB writes with every checksum on, beside perftest's ib_write_bw on the same pair, taking turns.
 
     Verify:
         At least 80 % of it, as the median of three (the aim is 95 %; an emulated machine on shared cores is no place for more).
     """
-    alpha, beta = bench["alpha"], bench["beta"]
     mib, rounds = 48, 3
     theirs, ours = [], []
-    ip = bench.nic("fabric", "alpha").ip()
     for _ in range(rounds):
-        words = ("ib_write_bw", "-d", "rxe0", "-s", 1 << 20, "-n", mib, "-F", "--report_gbits")
-        server = alpha.start_job(*words, "-x", gid_index(alpha, ip))
-        time.sleep(3)
-        out = beta.run(*words, "-x", gid_index(beta, bench.nic("fabric", "beta").ip()), ip, timeout=PATIENCE).out
-        server.stop(5)
-        theirs.append(float(re.findall(r"^\s*1048576\s+\d+\s+[\d.]+\s+([\d.]+)", out, re.M)[0]))
-        with Probe(alpha, "--transport", "rdma", "--listen", f":{PORT}") as listening:
+        theirs.append(ib_write_bw(bench, mib))
+        with Probe(bench["alpha"], "--transport", "rdma", "--listen", f":{PORT}") as listening:
             dial(bench, "--direction", "to", "--mib", mib, "--watch-s", 0)
             ours.append(listening.wait("done")["fetched_gbit_s"])
     ratio = statistics.median(ours) / statistics.median(theirs)
