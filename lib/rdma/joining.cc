@@ -18,6 +18,7 @@
 #include <cstring>
 
 #include "mover/clock.h"
+#include "rdma/connecting.h"
 #include "rdma/rdma_mover.h"
 
 namespace sluice::rdma {
@@ -25,11 +26,6 @@ namespace {
 
 constexpr int resolve_ms_max = 2'000;
 constexpr int backlog = 64;
-// 4.096 us * 2^17 is 0.5 s; seven tries: 4 s until a peer that is gone is given up. (The default of
-// rdma_cm is several times that; less is too little for a software device on a busy core.)
-constexpr uint8_t ack_timeout = 17;
-constexpr uint8_t retries = 6;  // rxe takes 7 for "without end" (rxe_comp.c)
-
 // InfiniBand specification, table 109 (REJ reasons); rdma_cm gives them as the event's status.
 constexpr int rejected_no_service = 8;
 constexpr int rejected_by_consumer = 28;
@@ -61,19 +57,6 @@ const char* why_no_address(int error) {
     default:
       return "the address cannot be resolved to an RDMA device";
   }
-}
-
-rdma_conn_param parameters_of(const std::array<std::byte, introduction_bytes>& introduction) {
-  rdma_conn_param out{};
-  out.private_data = introduction.data();
-  out.private_data_len = introduction_bytes;
-  // Neither side reads, or does atomics.
-  out.responder_resources = 0;
-  out.initiator_depth = 0;
-  out.retry_count = retries;
-  // Receives are the credits: one that is missing is an error, not a thing to wait for.
-  out.rnr_retry_count = 0;
-  return out;
 }
 
 }  // namespace
@@ -191,8 +174,7 @@ void RdmaMover::dial_next_address(uint32_t slot, const char* why) {
 
 bool RdmaMover::start_resolving(uint32_t slot, QueuePair& pair) {
   if (verbs_.create_id(channel_, &pair.id, &pair, RDMA_PS_TCP) != 0) return false;
-  uint8_t timeout = ack_timeout;
-  verbs_.set_option(pair.id, RDMA_OPTION_ID, RDMA_OPTION_ID_ACK_TIMEOUT, &timeout, sizeof timeout);
+  set_ack_timeout(verbs_, pair.id);
   mover::SocketAddress source;
   if (!options_.local.empty()) {
     if (const auto local = mover::local_address(options_.local)) source = *local;
@@ -338,92 +320,7 @@ void RdmaMover::join(uint32_t slot, QueuePair& pair) {
   tell({.kind = Waiting::Kind::up, .slot = slot, .serial = link.serial});
 }
 
-// --------------------------------------------------------------------------------------- accepting
-
-void RdmaMover::handle_request(rdma_cm_id* id, Bytes private_data) {
-  id->context = nullptr;
-  Introduction asked;
-  const bool taken =
-      parse(private_data, asked) &&
-      (asked.role == Role::control ? accept_control(id, asked) : accept_data(id, asked));
-  if (taken) return;
-  ++counts_.refused;
-  verbs_.reject(id, nullptr, 0);
-  verbs_.destroy_id(id);
-}
-
-bool RdmaMover::accept_control(rdma_cm_id* id, const Introduction& asked) {
-  const uint32_t slot = links_free_.take();
-  if (slot == IndexPool::none) return false;
-  Link& link = links_[slot];
-  const char* why = "";
-  Device* const device = device_of(id->verbs, why);
-  if (device == nullptr || getrandom(link.token.data(), link.token.size(), 0) !=
-                               static_cast<ssize_t>(link.token.size())) {
-    free_link(slot);
-    return false;
-  }
-  link.state = Link::State::joining;
-  link.serial = serial_next_++;
-  link.deadline = mover::now() + options_.dial_patience;
-  ++timed_;
-  set_timer(true);
-  link.lanes = std::min<uint32_t>(asked.lanes, options_.lanes);
-  link.write_bytes_max =
-      std::min({asked.write_bytes_max, options_.arena.chunk_bytes, device->message_bytes_max()});
-  const sockaddr* const peer = rdma_get_peer_addr(id);
-  link.peer.length = sizeof link.peer.storage;
-  std::memcpy(&link.peer.storage, peer,
-              peer->sa_family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6));
-  link.control = make_pair(slot, Role::control, control_lane);
-  link.control->id = id;
-  id->context = link.control.get();
-  const auto introduction = emit({.role = Role::control,
-                                  .lanes = static_cast<uint8_t>(link.lanes),
-                                  .token = link.token,
-                                  .write_bytes_max = link.write_bytes_max});
-  uint8_t timeout = ack_timeout;
-  verbs_.set_option(id, RDMA_OPTION_ID, RDMA_OPTION_ID_ACK_TIMEOUT, &timeout, sizeof timeout);
-  rdma_conn_param parameters = parameters_of(introduction);
-  if (prepare(slot, *link.control, why) && verbs_.accept(id, &parameters) == 0) return true;
-  note(fmt::format("replication, RDMA: {} cannot be accepted: {}", link.peer.text(), why));
-  link.control->id = nullptr;  // the caller rejects it
-  if (link.control->pair != nullptr) verbs_.destroy_qp(id);
-  link.control->pair = nullptr;
-  --timed_;
-  free_link(slot);
-  return false;
-}
-
-bool RdmaMover::accept_data(rdma_cm_id* id, const Introduction& asked) {
-  for (uint32_t slot = 0; slot < links_.size(); ++slot) {
-    Link& link = links_[slot];
-    if (link.state != Link::State::joining || link.dialled || link.token != asked.token) continue;
-    if (asked.lanes != link.lanes || link.data[asked.lane] != nullptr) return false;
-    const auto introduction = emit({.role = Role::data,
-                                    .lane = asked.lane,
-                                    .lanes = asked.lanes,
-                                    .token = link.token,
-                                    .write_bytes_max = link.write_bytes_max});
-    auto made = make_pair(slot, Role::data, asked.lane);
-    made->id = id;
-    uint8_t timeout = ack_timeout;
-    verbs_.set_option(id, RDMA_OPTION_ID, RDMA_OPTION_ID_ACK_TIMEOUT, &timeout, sizeof timeout);
-    rdma_conn_param parameters = parameters_of(introduction);
-    const char* why = "";
-    if (!prepare(slot, *made, why) || verbs_.accept(id, &parameters) != 0) {
-      if (made->pair != nullptr) verbs_.destroy_qp(id);
-      return false;
-    }
-    id->context = made.get();
-    link.data[asked.lane] = std::move(made);
-    return true;
-  }
-  return false;
-}
-
-// --------------------------------------------------------------------------------- rdma_cm's
-// events
+// ------------------------------------------------------------------------------------- events
 
 void RdmaMover::handle_cm_events() {
   constexpr uint32_t events_a_turn = 64;

@@ -5,7 +5,8 @@
 //   events <-- completions, looked at while there are any, else woken by the completion channel
 //
 //   rdma_mover.cc   posts in, events out, the turn
-//   joining.cc      rdma_cm: dials and accepts, until a link is up
+//   joining.cc      rdma_cm: dials, until a link is up
+//   accepting.cc    rdma_cm: the requests of peers
 //   completions.cc  what completed
 //   ending.cc       the first error is kept; all that is posted comes back; destroyed; LinkDown
 //
@@ -76,9 +77,6 @@ class RdmaMover final : public mover::Mover {
   void handle_cm_events();
   void handle_cm_event(rdma_cm_event_type kind, int status, rdma_cm_id* id, rdma_cm_id* listener,
                        Bytes private_data);
-  void handle_request(rdma_cm_id* id, Bytes private_data);
-  [[nodiscard]] bool accept_control(rdma_cm_id* id, const Introduction& asked);
-  [[nodiscard]] bool accept_data(rdma_cm_id* id, const Introduction& asked);
   void handle_resolved(QueuePair& pair);
   void handle_routed(QueuePair& pair);
   void handle_established(QueuePair& pair, Bytes private_data);
@@ -89,6 +87,11 @@ class RdmaMover final : public mover::Mover {
   void join(uint32_t slot, QueuePair& pair);
   [[nodiscard]] Device* device_of(ibv_context* context, const char*& why);
   [[nodiscard]] std::unique_ptr<QueuePair> make_pair(uint32_t slot, Role role, uint8_t lane) const;
+
+  // accepting.cc
+  void handle_request(rdma_cm_id* id, Bytes private_data);
+  [[nodiscard]] bool accept_control(rdma_cm_id* id, const Introduction& asked);
+  [[nodiscard]] bool accept_data(rdma_cm_id* id, const Introduction& asked);
 
   // completions.cc
   void handle_completion_events(Device& device);
