@@ -143,6 +143,12 @@ void Directory::settle_orphan(Instant now, GenerationId id, Generation& generati
   if (id.publisher == config_.self) {
     const bool is_ours_and_new = publication_of_.contains(id) && !generation.abandoned;
     if (generation.assignment || is_ours_and_new) return;
+    // Of an earlier life, told by a peer: its assignment may be on its way behind the manifest.
+    const Instant drop_at = generation.progress + config_.repair_after;
+    if (!generation.abandoned && now < drop_at) {
+      remind(now, generation, drop_at);
+      return;
+    }
     drop(now, id, generation);
     return;
   }
