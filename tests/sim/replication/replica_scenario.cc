@@ -287,9 +287,14 @@ class Scenario {
     for (uint32_t i = 0; i < options_.nodes; ++i) read_all(i);
     world_.run_for(8 * second_ns);  // what is superseded is kept for a while
     if (!world_.failure().empty() || !failure_.empty()) return;
+    // What seemed lost may have been found meanwhile, and is being copied.
+    for (uint32_t i = 0; i < 60 && !at_peace(); ++i) world_.run_for(second_ns);
+    if (!world_.failure().empty()) return;
     if (!world_.disagreement().empty()) return fail("agreement ended: " + world_.disagreement());
     if (!world_.leaks().empty()) fail(world_.leaks());
   }
+
+  [[nodiscard]] bool at_peace() { return world_.disagreement().empty() && world_.leaks().empty(); }
 
   void read_all(uint32_t node) {
     if (node == options_.odd_node) return;
