@@ -261,7 +261,9 @@ void ReplicaWorld::judge_end(uint32_t index, const Reading& reading) {
   watched_[index].finished = true;
   if (!options_.gentle || reading.complete) return;
   const auto version = versions_.find(reading.info.size_bytes);
-  const bool published = version != versions_.end() && version->second.etag == reading.info.etag;
+  // Of what is current: a candidate may turn out to be had from nobody.
+  const bool published = version != versions_.end() && version->second.etag == reading.info.etag &&
+                         version_of(current(index, reading.path)) == &version->second;
   if (reading.status == content::LookupStatus::found && published) {
     fail(host_name(index) + ": a reading of " + reading.path + " was cut, and nothing is wrong");
   }

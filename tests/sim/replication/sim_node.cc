@@ -217,7 +217,10 @@ void SimNode::turn_node(int64_t now_ns) {
   Process& p = *process_;
   const Instant now = Instant::from_ns(now_ns);
   LinkEvent event;
-  while (mover_.poll(host_, event)) p.node->handle(now, event);
+  while (mover_.poll(host_, event)) {
+    if (log) note_link(now_ns, event);
+    p.node->handle(now, event);
+  }
   ToWorker message;
   while (p.to_worker[node_worker].receive(now_ns, message)) {
     watch_to_node(message);
@@ -341,6 +344,21 @@ void SimNode::do_io(int64_t now_ns) {
 
 // What goes by
 // -----------------------------------------------------------------------------------------------
+
+void SimNode::note_link(int64_t now_ns, const LinkEvent& event) {
+  const auto name = [](const LinkId& id) {
+    return std::string(id.transport == Transport::rdma ? "rdma " : "tcp ") +
+           std::to_string(id.slot) + "." + std::to_string(id.serial);
+  };
+  if (const auto* up = std::get_if<LinkUp>(&event)) {
+    note(now_ns, "link " + name(up->link) + (up->dialled ? " up, dialled" : " up"));
+  } else if (const auto* down = std::get_if<LinkDown>(&event)) {
+    note(now_ns, "link " + name(down->link) + " down, reason " +
+                     std::to_string(static_cast<int>(down->reason)));
+  } else if (const auto* failed = std::get_if<DialFailed>(&event)) {
+    note(now_ns, std::string("dial failed: ") + failed->why);
+  }
+}
 
 void SimNode::watch_to_store(const ToStore& message) {
   if (const auto* lookup = std::get_if<Lookup>(&message)) {

@@ -170,6 +170,7 @@ class SimNode {
   void turn_reader(int64_t now_ns);
   void turn_store(int64_t now_ns);
   void do_io(int64_t now_ns);
+  void note_link(int64_t now_ns, const replica::LinkEvent& event);
   void watch_to_store(const content::ToStore& message);
   void watch_to_node(const content::ToWorker& message);
   void watch_fetch(int64_t now_ns, const replica::FromOverlay& message);
