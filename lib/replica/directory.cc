@@ -93,10 +93,11 @@ void Directory::handle_ingested(Instant now, uint32_t ticket, Manifest&& manifes
   }
   PathState& path = paths_[publication.path];
   const auto wall = static_cast<uint64_t>(std::max<int64_t>(publication.wall_ns, 1));
-  // One number names one generation, whatever the path: two may be published in one nanosecond,
-  // and the clock may have jumped back to where it was before.
-  path.highest = own_highest_ = std::max({wall, path.highest + 1, own_highest_ + 1});
-  manifest.generation = {path.highest, config_.self};
+  // Newer than any of the path, and never again for other bytes: nor for another path.
+  last_number_ = std::max({wall, path.highest + 1, last_number_ + 1});
+  while (generations_.contains({last_number_, config_.self})) ++last_number_;
+  path.highest = last_number_;
+  manifest.generation = {last_number_, config_.self};
   manifest.digest = digest_of(manifest, config_.digests);
   publication.generation = manifest.generation;
   publication.manifest = std::move(manifest);
@@ -234,14 +235,14 @@ void Directory::take(Instant now, const RecordSeen& seen) {
 
 void Directory::take_record(Instant now, const Manifest& manifest) {
   Generation* generation = generation_for(now, manifest.generation);
-  if (generation == nullptr || generation->manifest) return;
+  if (generation == nullptr) return;
+  soil(manifest.generation);
+  generation->is_gone = false;
+  if (generation->manifest) return;
   generation->manifest = manifest;
   PathState& path = paths_[manifest.path];
   path.generations.insert(manifest.generation);
   path.highest = std::max(path.highest, manifest.generation.number);
-  if (manifest.generation.publisher == config_.self) {
-    own_highest_ = std::max(own_highest_, manifest.generation.number);
-  }
   // What it supersedes could not be left before.
   for (const GenerationId id : path.generations) soil(id);
 }
@@ -260,6 +261,7 @@ void Directory::take_record(Instant now, const Assignment& assignment) {
     }
   }
   generation->assignment = assignment;
+  generation->assigned = now;
   generation->progress = now;
   soil(assignment.generation);
 }
@@ -295,13 +297,14 @@ void Directory::take_record(Instant, const Current& current) {
   settle_redirect(current.path);
 }
 
-void Directory::take(Instant now, const RecordGone& gone) {
+void Directory::take(Instant, const RecordGone& gone) {
   const auto found = generations_.find(gone.generation);
   if (found == generations_.end()) return;
   Generation& generation = found->second;
   if (gone.what == DropRecord::What::generation) {
-    if (standing(gone.generation, generation) != Standing::current || !generation.manifest) {
-      forget_generation(now, gone.generation);
+    if (standing(gone.generation, generation) != Standing::current) {
+      generation.is_gone = true;
+      soil(gone.generation);
       return;
     }
     // It serves: it was not for anybody to take away. It is put back.
@@ -333,7 +336,9 @@ void Directory::take(Instant, const Fenced&) {
   });
   for (auto& [id, generation] : generations_) {
     generation.marks.erase(config_.self);
-    generation.told_mark = Generation::ToldMark::none;
+    if (generation.told_mark != Generation::ToldMark::none || generation.mark_request != 0) {
+      generation.told_mark = Generation::ToldMark::unknown;
+    }
     generation.mark_request = 0;
   }
   soil_all();
@@ -514,6 +519,12 @@ bool Directory::has_failed(const Generation& generation, NodeId node) const {
          mark->second.epoch == seen->second.seen.epoch;
 }
 
+/// Some live node has every byte, be it a holder or one that was.
+bool Directory::is_anywhere(const Generation& generation) const {
+  return std::any_of(generation.marks.begin(), generation.marks.end(),
+                     [&](const auto& mark) { return is_counted(generation, mark.first); });
+}
+
 std::vector<Mark> Directory::counted_marks(GenerationId id, const Generation& generation) const {
   std::vector<Mark> marks;
   if (!generation.assignment) return marks;
@@ -613,7 +624,7 @@ void Directory::soil_all() {
   dirty_publications_.insert(active_.begin(), active_.end());
 }
 
-Generation* Directory::generation_for(Instant now, GenerationId id) {
+Directory::Generation* Directory::generation_for(Instant now, GenerationId id) {
   const auto found = generations_.find(id);
   if (found != generations_.end()) return &found->second;
   if (generations_.size() >= config_.generations_max) return nullptr;
@@ -623,23 +634,22 @@ Generation* Directory::generation_for(Instant now, GenerationId id) {
   return &generation;
 }
 
-void Directory::forget_generation(Instant now, GenerationId id) {
+void Directory::forget_generation(GenerationId id) {
   const auto found = generations_.find(id);
   if (found == generations_.end()) return;
   Generation& generation = found->second;
   if (const auto ticket = publication_of_.find(id); ticket != publication_of_.end()) {
     dirty_publications_.insert(ticket->second);
   }
-  const std::string path = generation.manifest ? generation.manifest->path : std::string();
-  if (const auto at = paths_.find(path); at != paths_.end()) at->second.generations.erase(id);
-  // Away first, then released.
-  generation.abandoned = true;
-  settle_redirect(path);
   release(id, generation, true);
+  if (generation.manifest) {
+    if (const auto path = paths_.find(generation.manifest->path); path != paths_.end()) {
+      path->second.generations.erase(id);
+    }
+  }
   if (generation.unanswered > 0) stale_answers_[id] += generation.unanswered;
   generations_.erase(found);
   dirty_.erase(id);
-  (void)now;
 }
 
 }  // namespace sluice::replica

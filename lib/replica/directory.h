@@ -64,6 +64,7 @@ struct HoldTask {
 };
 /// The order of sources changed, as holders come and go. Also for a generation that is current but
 /// not held here: what clients ask for is fetched from there.
+/// manifest() has what it is; where it does not, a later task takes this one back: skip it.
 struct SourcesTask {
   GenerationId generation;
   std::vector<NodeId> upstreams;
@@ -75,7 +76,7 @@ struct ReleaseTask {
   /// path leads elsewhere. Otherwise it is current still, and others hold it.
   bool forget = true;
 };
-/// Also told where a HoldTask said redirect_early.
+/// Also told where a HoldTask said redirect_early. manifest() as for SourcesTask.
 struct RedirectTask {
   std::string path;
   GenerationId generation;  // none: to the disk
@@ -111,43 +112,6 @@ struct ReplicaRow {
 struct NodeRow {
   NodeSeen node;
   bool alive = false;
-};
-
-/// What a Directory knows of one generation.
-struct Generation {
-  struct Marked {
-    NodeEpoch epoch = 0;
-    bool held = false;
-  };
-  enum class Own : uint8_t { none, asked, verified, failed };
-  enum class ToldMark : uint8_t { none, held, withdrawn };
-
-  std::optional<Manifest> manifest;
-  std::optional<Assignment> assignment;
-  std::map<NodeId, Marked> marks;
-
-  // This node's copy
-  Own own = Own::none;
-  uint32_t unanswered = 0;  // HoldTasks; only the answer to the last one counts
-  HoldResult last_failure = HoldResult::no_source;
-  Instant hold_again;           // own failed: not before
-  bool was_told = false;        // the node knows of it: a Hold, Sources or Redirect
-  std::vector<NodeId> sources;  // as told last
-  ToldMark told_mark = ToldMark::none;
-  uint32_t mark_request = 0;  // under way; 0: none
-  Instant mark_again;
-
-  // The coordinator's
-  uint32_t assign_request = 0;
-  uint32_t commit_request = 0;
-  uint32_t drop_request = 0;
-  Instant decide_again;  // after a request that failed
-  Instant progress;      // the last sign of it
-
-  bool abandoned = false;  // its publisher gave it up: never committed
-  bool was_current = false;
-  Instant superseded_since = Instant::never();
-  Instant due = Instant::never();
 };
 
 class Directory {
@@ -189,6 +153,43 @@ class Directory {
   [[nodiscard]] uint32_t degraded() const;
 
  private:
+  /// What a Directory knows of one generation.
+  struct Generation {
+    struct Marked {
+      NodeEpoch epoch = 0;
+      bool held = false;
+    };
+    enum class Own : uint8_t { none, asked, verified, failed };
+    enum class ToldMark : uint8_t { none, held, withdrawn, unknown };
+
+    std::optional<Manifest> manifest;
+    std::optional<Assignment> assignment;
+    std::map<NodeId, Marked> marks;
+
+    // This node's copy
+    Own own = Own::none;
+    uint32_t unanswered = 0;  // HoldTasks; only the answer to the last one counts
+    HoldResult last_failure = HoldResult::no_source;
+    Instant hold_again;           // own failed: not before
+    bool was_told = false;        // the node knows of it: a Hold, Sources or Redirect
+    std::vector<NodeId> sources;  // as told last
+    ToldMark told_mark = ToldMark::none;
+    uint32_t mark_request = 0;  // under way; 0: none
+    Instant mark_again;
+
+    // The coordinator's
+    uint32_t assign_request = 0;
+    uint32_t commit_request = 0;
+    uint32_t drop_request = 0;
+    Instant decide_again;  // after a request that failed
+    Instant assigned;      // when the assignment was heard of
+    Instant progress;      // the last sign of it
+
+    bool abandoned = false;  // its publisher gave it up: never committed
+    bool is_gone = false;    // out of the registry; kept while the path leads to it here
+    Instant superseded_since = Instant::never();
+    Instant due = Instant::never();
+  };
   struct NodeState {
     NodeSeen seen;
     bool alive = false;
@@ -255,12 +256,13 @@ class Directory {
   void take_record(Instant now, const Assignment& assignment);
   void take_record(Instant now, const Mark& mark);
   void take_record(Instant now, const Current& current);
-  void forget_generation(Instant now, GenerationId id);
+  void forget_generation(GenerationId id);
 
   // directory_settle.cc: from what is known to what is to be done
   void settle(Instant now);
   void settle_generation(Instant now, GenerationId id, Generation& generation);
   void settle_hold(Instant now, GenerationId id, Generation& generation, Standing standing);
+  void settle_gone(GenerationId id, Generation& generation);
   void settle_sources(GenerationId id, Generation& generation);
   void settle_mark(Instant now, GenerationId id, Generation& generation);
   void settle_redirect(const std::string& path);
@@ -282,6 +284,7 @@ class Directory {
   [[nodiscard]] bool is_alive(NodeId node) const;
   [[nodiscard]] bool is_holder(const Generation& generation, NodeId node) const;
   [[nodiscard]] bool is_counted(const Generation& generation, NodeId node) const;
+  [[nodiscard]] bool is_anywhere(const Generation& generation) const;
   [[nodiscard]] bool has_failed(const Generation& generation, NodeId node) const;
   [[nodiscard]] std::vector<Mark> counted_marks(GenerationId id,
                                                 const Generation& generation) const;
@@ -316,7 +319,7 @@ class Directory {
   std::set<uint32_t> dirty_publications_;
   std::deque<Task> tasks_;
   std::deque<RegistryRequest> requests_;
-  uint64_t own_highest_ = 0;  // number of any generation that this node published
+  uint64_t last_number_ = 0;  // of a generation published here
   uint32_t last_ticket_ = 0;
   uint32_t last_request_ = 0;
   Instant next_due_ = Instant::never();

@@ -15,6 +15,9 @@ namespace {
 // and finish it; this is how long it may take.
 constexpr Duration orphan_after = 600_s;
 
+// Between two changes of one assignment, times repair_after.
+constexpr int64_t pauses_max = 32;
+
 // A superseded generation is dropped by its collector. Where that one did so before this node had
 // heard that it is superseded, this node drops its own knowledge of it, so much later.
 constexpr Duration collect_alone_after = 60_s;
@@ -73,7 +76,7 @@ void Directory::settle_candidate(Instant now, GenerationId id, Generation& gener
 void Directory::settle_current(Instant now, GenerationId id, Generation& generation) {
   if (coordinator(generation) != config_.self || generation.assign_request != 0) return;
   const Assignment& known = *generation.assignment;
-  if (counted_marks(id, generation).size() >= known.copies) return;
+  if (counted_marks(id, generation).size() >= known.copies || !is_anywhere(generation)) return;
   std::vector<NodeId> kept;
   for (const NodeId holder : known.holders) {
     if (is_alive(holder)) {
@@ -95,8 +98,11 @@ void Directory::settle_current(Instant now, GenerationId id, Generation& generat
     if (!is_holder(generation, node)) added.push_back(node);
   }
   if (added.empty()) return;
-  if (now < generation.decide_again) {
-    remind(now, generation, generation.decide_again);
+  // Holders that fail in turn are changed ever more slowly.
+  const Duration pause = config_.repair_after * std::min<int64_t>(known.revision - 1, pauses_max);
+  const Instant change_at = std::max(generation.assigned + pause, generation.decide_again);
+  if (now < change_at) {
+    remind(now, generation, change_at);
     return;
   }
   // Who could not be replaced stays: it may still come back.
@@ -122,10 +128,12 @@ void Directory::settle_current(Instant now, GenerationId id, Generation& generat
 void Directory::settle_superseded(Instant now, GenerationId id, Generation& generation) {
   if (generation.was_told || generation.mark_request != 0) return;
   const Instant alone_at = generation.superseded_since + collect_alone_after;
-  if (collector(id, generation) != config_.self && now < alone_at) {
-    remind(now, generation, alone_at);
+  if (now >= alone_at) {
+    drop(now, id, generation);
     return;
   }
+  remind(now, generation, alone_at);
+  if (collector(id, generation) != config_.self) return;
   for (const auto& [node, mark] : generation.marks) {
     if (is_counted(generation, node)) return;  // still there: its holder drops the mark first
   }
@@ -137,27 +145,22 @@ void Directory::settle_superseded(Instant now, GenerationId id, Generation& gene
   drop(now, id, generation);
 }
 
-/// Nobody is there to finish it. Its publisher drops it at once, others after a long while.
+/// Nobody is there to finish it. It goes after a long while: whoever could may come back, and what
+/// is missing here of it may be on its way.
 void Directory::settle_orphan(Instant now, GenerationId id, Generation& generation) {
   if (!is_ready() || collector(id, generation) != config_.self) return;
-  if (id.publisher == config_.self) {
-    const bool is_ours_and_new = publication_of_.contains(id) && !generation.abandoned;
-    if (generation.assignment || is_ours_and_new) return;
-    // Of an earlier life, told by a peer: its assignment may be on its way behind the manifest.
-    const Instant drop_at = generation.progress + config_.repair_after;
-    if (!generation.abandoned && now < drop_at) {
-      remind(now, generation, drop_at);
-      return;
-    }
+  if (publication_of_.contains(id) && !generation.abandoned) return;
+  Instant since = generation.progress;
+  if (id.publisher != config_.self) {
+    if (is_alive(id.publisher)) return;
+    const auto seen = nodes_.find(id.publisher);
+    if (seen != nodes_.end()) since = std::max(since, seen->second.gone_since);
+  } else if (generation.abandoned) {
     drop(now, id, generation);
     return;
   }
-  if (is_alive(id.publisher)) return;
-  const auto seen = nodes_.find(id.publisher);
-  const Instant gone_since =
-      std::max(seen == nodes_.end() ? Instant() : seen->second.gone_since, generation.progress);
-  if (now < gone_since + orphan_after) {
-    remind(now, generation, gone_since + orphan_after);
+  if (now < since + orphan_after) {
+    remind(now, generation, since + orphan_after);
     return;
   }
   drop(now, id, generation);

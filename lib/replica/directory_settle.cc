@@ -34,12 +34,16 @@ void Directory::settle_generation(Instant now, GenerationId id, Generation& gene
   generation.due = Instant::never();
   // Before everything has been told nothing can be judged: what looks new may be long superseded.
   if (!synced_) return;
+  if (generation.is_gone) {
+    settle_gone(id, generation);
+    return;
+  }
   if (!generation.manifest || !generation.assignment) {
     settle_orphan(now, id, generation);
     return;
   }
   const Standing stands = standing(id, generation);
-  if (stands == Standing::current) generation.was_current = true;
+  if (stands == Standing::current) generation.abandoned = false;  // a commit came through after all
   if (stands != Standing::superseded) generation.superseded_since = Instant::never();
   // Redirects away from it come before its release, and its sources before redirects to it.
   if (stands == Standing::current) settle_sources(id, generation);
@@ -60,6 +64,17 @@ void Directory::settle_generation(Instant now, GenerationId id, Generation& gene
       settle_superseded(now, id, generation);
       break;
   }
+}
+
+/// Others took it away: nothing is left to decide. What the path leads to here may not be known
+/// yet; until it is, this serves on.
+void Directory::settle_gone(GenerationId id, Generation& generation) {
+  if (generation.manifest) {
+    settle_redirect(generation.manifest->path);
+    const PathState& path = paths_.at(generation.manifest->path);
+    if (path.told == id && !path.current.is_none()) return;
+  }
+  forget_generation(id);
 }
 
 void Directory::settle_hold(Instant now, GenerationId id, Generation& generation, Standing stands) {
@@ -113,6 +128,13 @@ void Directory::ask_hold(GenerationId id, Generation& generation) {
 void Directory::release(GenerationId id, Generation& generation, bool forget) {
   if (!generation.was_told) return;
   generation.own = Generation::Own::none;
+  if (generation.manifest && forget) {
+    PathState& path = paths_.at(generation.manifest->path);
+    if (path.told == id) {
+      path.told = {};
+      tasks_.push_back(RedirectTask{generation.manifest->path, {}});
+    }
+  }
   tasks_.push_back(ReleaseTask{id, forget});
   if (!forget) return;
   generation.was_told = false;
@@ -167,7 +189,7 @@ void Directory::settle_mark(Instant now, GenerationId id, Generation& generation
     case Generation::Own::none:
       break;
     case Generation::Own::asked:
-      wanted = generation.told_mark == Told::held ? Told::withdrawn : generation.told_mark;
+      wanted = generation.told_mark == Told::none ? Told::none : Told::withdrawn;
       break;
     case Generation::Own::verified:
       wanted = Told::held;
@@ -207,13 +229,15 @@ void Directory::settle_redirect(const std::string& name) {
       const Generation& generation = generations_.at(id);
       const bool is_here =
           generation.own == Generation::Own::asked || generation.own == Generation::Own::verified;
-      if (is_here && !generation.abandoned && standing(id, generation) == Standing::candidate) {
+      if (is_here && !generation.abandoned && !generation.is_gone &&
+          standing(id, generation) == Standing::candidate) {
         wanted = id;
         if (id == path.told) break;
       }
     }
   }
   if (wanted == path.told) return;
+  if (!path.told.is_none()) soil(path.told);  // it may be released now
   path.told = wanted;
   if (!wanted.is_none()) generations_.at(wanted).was_told = true;
   tasks_.push_back(RedirectTask{name, wanted});

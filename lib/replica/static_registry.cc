@@ -83,6 +83,23 @@ struct StaticRegistry::Parts {
     for (const auto& [peer, state] : peers) send(peer, name);
   }
 
+  /// Not everybody may be linked with whom it came from. Who knows it already passes nothing on, so
+  /// it ends. Marks are of those alone that are linked with the marked node.
+  void pass_on(NodeId from, const Record& record) {
+    std::optional<Name> name;
+    if (const auto* manifest = std::get_if<Manifest>(&record)) {
+      name = ManifestOf{manifest->generation};
+    } else if (const auto* assignment = std::get_if<Assignment>(&record)) {
+      name = AssignmentOf{assignment->generation};
+    } else if (const auto* current = std::get_if<Current>(&record)) {
+      name = CurrentOf{current->path};
+    }
+    if (!name) return;
+    for (const auto& [peer, state] : peers) {
+      if (peer != from) send(peer, *name);
+    }
+  }
+
   [[nodiscard]] bool is_current(GenerationId id) const {
     const auto found = generations.find(id);
     if (found == generations.end() || !found->second.manifest) return false;
@@ -163,11 +180,18 @@ struct StaticRegistry::Parts {
     if (found == currents.end()) {
       if (currents.size() >= paths_max && !forget_unpublished()) return Taken::refused;
     } else if (rank(current) <= rank(found->second)) {
+      if (current.generation == found->second.generation) undrop(current.generation);
       return Taken::known;
     }
     currents[current.path] = current;
+    undrop(current.generation);
     events.emplace_back(RecordSeen{current});
     return Taken::news;
+  }
+
+  /// Who drops a generation may not have heard that it is current: then it is not dropped.
+  void undrop(GenerationId id) {
+    if (dropped.erase(id) > 0) std::erase(dropped_order, id);
   }
 
   /// Makes room for a path. Returns false when all of them lead somewhere.
@@ -202,7 +226,13 @@ struct StaticRegistry::Parts {
 
   RegistryOutcome carry_out(const DropRecord& drop) {
     const auto found = generations.find(drop.generation);
-    if (found == generations.end()) return RegistryOutcome::done;
+    if (found == generations.end()) {
+      if (drop.what == DropRecord::What::generation) {
+        events.emplace_back(
+            RecordGone{.what = DropRecord::What::generation, .generation = drop.generation});
+      }
+      return RegistryOutcome::done;
+    }
     if (drop.what == DropRecord::What::mark) {
       const auto mark = found->second.marks.find(self);
       if (mark == found->second.marks.end()) return RegistryOutcome::done;
@@ -335,7 +365,23 @@ void StaticRegistry::handle_record(Instant, NodeId from, const Record& record) {
   if (!parts.peers.contains(from)) return;
   // A node speaks for its own copy alone.
   if (const auto* mark = std::get_if<Mark>(&record); mark != nullptr && mark->node != from) return;
-  (void)std::visit([&](const auto& one) { return parts.take(one); }, record);
+  const auto taken = std::visit([&](const auto& one) { return parts.take(one); }, record);
+  if (taken == Parts::Taken::news) parts.pass_on(from, record);
+  const auto* assignment = std::get_if<Assignment>(&record);
+  if (assignment == nullptr || assignment->revision != revision_dropped ||
+      !parts.is_current(assignment->generation)) {
+    return;
+  }
+  // It drops what is current: it does not know that. Its own copy is gone in any case.
+  const GenerationId id = assignment->generation;
+  if (parts.generations.at(id).marks.erase(from) > 0) {
+    parts.events.emplace_back(
+        RecordGone{.what = DropRecord::What::mark, .generation = id, .node = from});
+  }
+  parts.send(from, Parts::CurrentOf{parts.generations.at(id).manifest->path});
+  parts.send(from, Parts::ManifestOf{id});
+  parts.send(from, Parts::AssignmentOf{id});
+  parts.send(from, Parts::OwnMarkOf{id});
 }
 
 bool StaticRegistry::poll_record(NodeId& to, Record& out) {

@@ -1,8 +1,8 @@
 // StaticRegistry: a registry without etcd, for a short fixed list of peers. Each node tells the
-// others what it puts; a node that comes up is told everything. What one node alone says of a path
-// is taken: of two generations the one with the higher GenerationId wins, on every node alike, so
-// after a partition both sides end with the same. There is no quorum: docs/replication.md says what
-// that means.
+// others what it puts, and passes on what is new to it; a node that comes up is told everything.
+// What one node alone says of a path is taken: of two generations the one with the higher
+// GenerationId wins, on every node alike, so after a partition both sides end with the same. There
+// is no quorum: docs/replication.md says what that means.
 //
 // Pure; inside Node, which carries the records over its sessions.
 #pragma once

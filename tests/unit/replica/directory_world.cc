@@ -86,7 +86,9 @@ uint32_t World::publish(size_t i, const std::string& path, uint64_t content, uin
   Member& member = *members_[i];
   if (content != 0) member.disk[path] = content;
   next_size_ = bytes;
-  const int64_t wall = 1'700'000'000'000'000'000 + now_.ns() + wall_offset_ns;
+  // Its nanoseconds are never the same twice, as those of a real clock.
+  const int64_t wall = 1'700'000'000'000'000'000 + now_.ns() + wall_offset_ns +
+                       static_cast<int64_t>(prng_.below(1'000'000));
   const uint32_t ticket = member.directory->publish(now_, wall, path, copies);
   pump(member);
   return ticket;
@@ -164,9 +166,6 @@ void World::carry_out(Member& member, Task& task) {
       if (pending.generation == sources->generation) pending.upstreams = sources->upstreams;
     }
     member.forgotten.erase(sources->generation);
-    if (member.directory->manifest(sources->generation) == nullptr) {
-      blame("sources of a generation that is not known");
-    }
   } else if (const auto* let_go = std::get_if<ReleaseTask>(&task)) {
     member.held_now.erase(let_go->generation);
     member.has.erase(let_go->generation);
@@ -179,12 +178,10 @@ void World::carry_out(Member& member, Task& task) {
       if (to == let_go->generation) blame(path + " leads to what was released, on " + member.name);
     }
   } else if (const auto* redirect = std::get_if<RedirectTask>(&task)) {
-    if (redirect->generation.is_none()) {
+    const bool is_known = member.directory->manifest(redirect->generation) != nullptr;
+    if (redirect->generation.is_none() || !is_known) {
       member.redirects.erase(redirect->path);
       return;
-    }
-    if (member.directory->manifest(redirect->generation) == nullptr) {
-      blame("redirected to what is not known");
     }
     member.forgotten.erase(redirect->generation);
     member.redirects[redirect->path] = redirect->generation;
@@ -315,12 +312,49 @@ const ReplicaRow* World::row(size_t i, GenerationId generation) {
   return nullptr;
 }
 
+std::string World::describe() const {
+  std::string text;
+  const auto names = [&](const std::vector<NodeId>& nodes) {
+    std::string all;
+    for (const NodeId node : nodes) {
+      all += static_cast<char>('a' + static_cast<char>(node.value - id_of(0).value));
+    }
+    return all;
+  };
+  for (const auto& member : members_) {
+    text += member->name + ":" + (member->up ? "" : " down") + "\n";
+    if (!member->up) continue;
+    for (const ReplicaRow& row : member->directory->replicas()) {
+      text += "  " + row.path + " " + std::to_string(row.generation.number % 1'000'000'000'000) +
+              " of " + names({row.generation.publisher}) + ", holders " + names(row.holders) +
+              ", verified " + names(row.verified) + " of " + std::to_string(row.copies_asked) +
+              (row.current ? ", current" : "") +
+              (member->has.contains(row.generation) ? ", here" : "") +
+              (member->held_now.contains(row.generation) ? ", asked" : "") + "\n";
+    }
+    for (const auto& [path, to] : member->redirects) {
+      text += "  " + path + " -> " + std::to_string(to.number % 1'000'000'000'000) + "\n";
+    }
+  }
+  return text;
+}
+
 void World::check_agreement() {
   const Member* first = nullptr;
+  // What nobody knows the holders of any more, they died with it, leads nowhere.
+  const auto is_lost = [](const ReplicaRow& row) { return row.holders.empty(); };
   std::vector<ReplicaRow> said;
   for (const auto& member : members_) {
     if (!member->up) continue;
-    const auto rows = member->directory->replicas();
+    auto rows = member->directory->replicas();
+    std::erase_if(rows, is_lost);
+    // Where all that is known of the newer one died with its holders, the older serves on.
+    size_t older = 0;
+    older += std::erase_if(rows, [&](const ReplicaRow& row) {
+      const auto redirect = member->redirects.find(row.path);
+      return !row.current && redirect != member->redirects.end() &&
+             redirect->second == row.generation;
+    });
     for (const ReplicaRow& row : rows) {
       if (!row.current) {
         blame(member->name + " still knows a generation of " + row.path + " that is not current");
@@ -338,7 +372,7 @@ void World::check_agreement() {
         blame(member->name + " does not serve the current generation of " + row.path);
       }
     }
-    if (member->redirects.size() != rows.size()) {
+    if (member->redirects.size() != rows.size() + older) {
       blame(member->name + " redirects what is not published");
     }
     if (first == nullptr) {

@@ -80,6 +80,8 @@ class World {
   [[nodiscard]] std::string fault() const { return fault_; }
   /// All live members that are connected agree; what is current is held where it is said to be.
   void check_agreement();
+  /// All that the members say, for a person who looks for a fault.
+  [[nodiscard]] std::string describe() const;
   int64_t wall_offset_ns = 0;
   uint64_t commits = 0;
 
