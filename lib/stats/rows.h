@@ -355,6 +355,16 @@
   ROW(replica_scrubbed_bytes, "bytes", "held content summed again") \
   ROW(replica_scrub_rotten, "pieces", "held pieces found with other bytes than were published")
 
+// The registry in etcd, as this node sees it.
+#define SLUICE_COUNTERS_CLUSTER(ROW) \
+  ROW(cluster_requests, "requests", "requests to etcd") \
+  ROW(cluster_conflicts, "requests", "requests that others were faster with: decided anew") \
+  ROW(cluster_unavailable, "requests", "requests that etcd did not answer in time, or could not carry out") \
+  ROW(cluster_connections_lost, "connections", "connections to etcd that were given up: the next endpoint is tried") \
+  ROW(cluster_fenced, "leases", "leases lost: others may have counted this node as gone") \
+  ROW(cluster_reads_of_all, "reads", "times that everything was read: at the start, and where a watch could not go on") \
+  ROW(cluster_foreign, "keys", "keys below ours, or values, that are not as ours are: ignored")
+
 #define SLUICE_COUNTERS_NIC(ROW) \
   ROW(nic_payload_copied_bytes, "bytes", "payload bytes copied between arena and driver (0 where the driver takes chained mbufs)") \
   ROW(nic_rx_device_checksums, "frames", "received frames whose TCP or UDP checksum the device vouched for: not summed again") \
@@ -399,6 +409,7 @@
   SLUICE_COUNTERS_ENGINE(ROW) \
   SLUICE_COUNTERS_STORE(ROW) \
   SLUICE_COUNTERS_REPLICA(ROW) \
+  SLUICE_COUNTERS_CLUSTER(ROW) \
   SLUICE_COUNTERS_NIC(ROW) \
   SLUICE_COUNTERS_WORKER(ROW) \
   SLUICE_COUNTERS_NOW(ROW)
@@ -411,6 +422,7 @@
   LAYER("engine", SLUICE_COUNTERS_ENGINE) \
   LAYER("store", SLUICE_COUNTERS_STORE) \
   LAYER("replica", SLUICE_COUNTERS_REPLICA) \
+  LAYER("cluster", SLUICE_COUNTERS_CLUSTER) \
   LAYER("nic", SLUICE_COUNTERS_NIC) \
   LAYER("worker", SLUICE_COUNTERS_WORKER) \
   LAYER("now", SLUICE_COUNTERS_NOW)
