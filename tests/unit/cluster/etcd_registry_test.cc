@@ -524,10 +524,10 @@ TEST_F(EtcdRegistryTest, DirectoriesPublishThroughIt) {
                                                              .hold_bytes_max = 1'000'000},
                                                     .digests = digest::digests()}))),
           directory(DirectoryConfig{.self = {id},
-                     .epoch = 1,
-                     .piece_bytes = 4096,
-                     .hold_bytes_max = 1'000'000,
-                     .digests = digest::digests()}) {}
+                                    .epoch = 1,
+                                    .piece_bytes = 4096,
+                                    .hold_bytes_max = 1'000'000,
+                                    .digests = digest::digests()}) {}
     void turn() {
       const Instant now = Instant::from_ns(Clock::now().time_since_epoch().count());
       RegistryEvent event;
