@@ -74,7 +74,9 @@ std::optional<std::string> bytes(const Json& object, const char* name) {
 std::optional<int64_t> revision_of(const Json& answer) {
   const Json* header = member(answer, "header");
   if (header == nullptr) return std::nullopt;
-  return integer(*header, "revision");
+  const auto revision = integer(*header, "revision");
+  if (!revision || *revision <= 0) return std::nullopt;  // etcd begins at 1
+  return revision;
 }
 
 std::optional<KeyValue> key_value(const Json& object) {
