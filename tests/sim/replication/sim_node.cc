@@ -151,6 +151,7 @@ uint32_t SimNode::unpublish(int64_t now_ns, const std::string& path) {
 bool SimNode::rot(Prng& prng) {
   std::vector<Extent> held;
   for (const auto& [name, pieces] : process_->pieces) {
+    if (name.front() != '\x01') continue;  // of a file nobody knows what it should be
     for (const auto& [number, extent] : pieces) {
       if (process_->pins->pins(extent.chunk) > 0) held.push_back(extent);
     }
