@@ -330,7 +330,13 @@ bool ReplicaWorld::is_lost(GenerationId generation) {
   if (version == nullptr) return true;
   for (uint32_t i = 0; i < nodes_.size(); ++i) {
     if (!nodes_[i]->is_alive() || i == options_.odd_node) continue;
-    if (nodes_[i]->has_file(version->path, version->seed)) return false;
+    // The file helps where this node is to hold it: nobody asks another for its file.
+    const std::vector<ReplicaRow> rows = nodes_[i]->node().replicas();
+    const bool holds = std::any_of(rows.begin(), rows.end(), [&](const ReplicaRow& row) {
+      return row.generation == generation && std::find(row.holders.begin(), row.holders.end(),
+                                                       nodes_[i]->id()) != row.holders.end();
+    });
+    if (holds && nodes_[i]->has_file(version->path, version->seed)) return false;
     if (missing(i, generation).empty()) return false;
   }
   return true;
