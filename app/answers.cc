@@ -67,7 +67,12 @@ std::optional<Json> stats_answer(const Running& running, std::string_view parame
   } else if (parameters == "store") {
     list.push_back(&running.store->counters());
   } else if (parameters == "replica") {
-    if (running.replica != nullptr) list.push_back(&running.replica->counters());
+    if (running.replica != nullptr) {
+      list.push_back(&running.replica->counters());
+      if (running.replica->registry_counters() != nullptr) {
+        list.push_back(running.replica->registry_counters());
+      }
+    }
     return by_layer(list, true);
   } else {
     std::array<uint32_t, 3> numbers{};

@@ -44,6 +44,12 @@ Result<void> Daemon::start_replica() {
   options.waker = node_waker_.get();
   options.counters = node_counters_.get();
   options.movers = *std::move(movers);
+  if (!options_.replica.etcd.empty()) {
+    Result<std::unique_ptr<cluster::EtcdRegistry>> registry =
+        open_registry(options_.replica, *node_config_);
+    if (!registry) return fail(registry.error());
+    options.registry = *std::move(registry);
+  }
   options.client_tx_bytes = [this] {
     uint64_t sum = 0;
     for (const Cell& each : cells_) sum += each.counters->get(stats::Counter::tx_bytes);

@@ -138,6 +138,21 @@ content::ArenaView chunks_of(const arena::Arena& arena) {
   return view;
 }
 
+Result<std::unique_ptr<cluster::EtcdRegistry>> open_registry(const control::ReplicaOptions& options,
+                                                             const replica::NodeConfig& node) {
+  cluster::EtcdOptions asked;
+  asked.endpoints = options.etcd;
+  asked.self = {.node = node.self,
+                .epoch = node.epoch,
+                .name = node.name,
+                .address = node.address,
+                .hold_bytes_max = node.hold_bytes_max};
+  asked.digests = node.digests;
+  Result<std::unique_ptr<cluster::EtcdRegistry>> made = cluster::EtcdRegistry::create(asked);
+  if (!made) return fail(made.error().in("--etcd"));
+  return made;
+}
+
 Result<Movers> open_movers(const control::ReplicaOptions& options, const arena::Arena& arena,
                            uint32_t links_max, std::vector<std::string>& notes) {
   mover::Options asked;

@@ -11,6 +11,7 @@
 #include "arena/arena.h"
 #include "base/result.h"
 #include "budget.h"
+#include "cluster/etcd_registry.h"
 #include "control/serve_options.h"
 #include "mover/mover.h"
 #include "replica/node.h"
@@ -37,6 +38,10 @@ using Movers = std::array<std::unique_ptr<mover::Mover>, replica::transport_coun
 [[nodiscard]] Result<Movers> open_movers(const control::ReplicaOptions& options,
                                          const arena::Arena& arena, uint32_t links_max,
                                          std::vector<std::string>& notes);
+
+/// Errors: as EtcdRegistry::create.
+[[nodiscard]] Result<std::unique_ptr<cluster::EtcdRegistry>> open_registry(
+    const control::ReplicaOptions& options, const replica::NodeConfig& node);
 
 /// The arena's chunks, without head slots.
 [[nodiscard]] content::ArenaView chunks_of(const arena::Arena& arena);

@@ -74,6 +74,10 @@ ReplicaThread::ReplicaThread(ReplicaThreadOptions&& options)
     files_.push_back({.fd = mover->ready_fd(), .events = POLLIN, .revents = 0});
     description_ += (description_.empty() ? "" : "; ") + mover->description();
   }
+  if (options_.registry) {
+    files_.push_back({.fd = options_.registry->wake_fd(), .events = POLLIN, .revents = 0});
+    description_ += "; " + options_.registry->description();
+  }
   if (options_.copies > 0) scan_.emplace(options_.root, options_.files_max);
 }
 
@@ -96,6 +100,7 @@ void ReplicaThread::stop() {
   helper_.join();
   // Their destructors wait until nothing writes into the arena any more.
   for (auto& mover : options_.movers) mover.reset();
+  options_.registry.reset();
 }
 
 // The loop ----------------------------------------------------------------------------------------
@@ -152,6 +157,12 @@ bool ReplicaThread::take_input(Instant now) {
     }
   }
   for (const LinkEvent& each : std::exchange(made_up_, {})) node_->handle(now, each);
+  replica::RegistryEvent seen;
+  for (uint32_t n = 0; options_.registry && n < messages_per_turn && options_.registry->poll(seen);
+       ++n) {
+    node_->handle(now, seen);
+    any = true;
+  }
   return any;
 }
 
@@ -191,6 +202,12 @@ bool ReplicaThread::give_output(Instant now) {
     any = true;
   }
   options_.overlay->ring_if_asleep();
+  replica::RegistryRequest request;
+  for (uint32_t n = 0; options_.registry && n < messages_per_turn && node_->poll_registry(request);
+       ++n) {
+    options_.registry->submit(std::move(request));
+    any = true;
+  }
   return any;
 }
 

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "cluster/etcd_registry.h"
 #include "content/arena_view.h"
 #include "content/chunk_pins.h"
 #include "disk/store_thread.h"
@@ -45,6 +46,7 @@ struct ReplicaThreadOptions {
   stats::Counters* counters = nullptr;
   /// By transport; a transport without one is not dialled.
   std::array<std::unique_ptr<mover::Mover>, replica::transport_count> movers;
+  std::unique_ptr<cluster::EtcdRegistry> registry;  // nullptr: the static list
   /// Bytes sent to clients so far. Called on the replica's thread: reads counters alone.
   std::function<uint64_t()> client_tx_bytes;
   /// --copies: every file below `root`; 0: none.
@@ -84,6 +86,10 @@ class ReplicaThread {
   /// that gave up.
   [[nodiscard]] bool ask(const ReplicaAsk& question, Duration patience, ReplicaAnswer& out);
   [[nodiscard]] const stats::Counters& counters() const { return *options_.counters; }
+  /// nullptr: the static list.
+  [[nodiscard]] const stats::Counters* registry_counters() const {
+    return options_.registry ? &options_.registry->counters() : nullptr;
+  }
   [[nodiscard]] const replica::NodeConfig& config() const { return options_.node; }
   [[nodiscard]] const std::string& description() const { return description_; }
 

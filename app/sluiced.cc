@@ -12,6 +12,7 @@
 
 #include "budget.h"
 #include "check.h"
+#include "check_rdma.h"
 #include "control/command_line.h"
 #include "daemon.h"
 #include "machine.h"
@@ -96,6 +97,20 @@ void add_trial(const control::ServeOptions& options, Budget budget, const PortLi
   }
 }
 
+std::vector<Finding> examine_rdma(const control::ServeOptions& options, const Machine& machine,
+                                  const Plan& plan) {
+  const control::ReplicaOptions& replica = options.replica;
+  if (!replica.enabled() || replica.rdma == control::Rdma::off) return {};
+  return check_rdma({.required = replica.rdma == control::Rdma::required,
+                     .listen = replica.listen,
+                     .device = replica.rdma_device,
+                     .peers = replica.peers,
+                     .arena_bytes = plan.arena_bytes,
+                     .arena_node = plan.numa_node,
+                     .locked_memory_max_bytes = machine.locked_memory_max_bytes,
+                     .may_lock_any = may_lock_any()});
+}
+
 int check(const control::ServeOptions& options, bool with_trial) {
   if (const Result<void> done = check_root(options.root); !done) {
     complain(done.error().message);
@@ -119,6 +134,9 @@ int check(const control::ServeOptions& options, bool with_trial) {
       more = judge_interface(spec, read_interface_facts(spec.interface));
     }
     for (Finding& each : more) findings.push_back(std::move(each));
+  }
+  for (Finding& each : examine_rdma(options, machine, budget.plan)) {
+    findings.push_back(std::move(each));
   }
   if (with_trial && is_ready(findings)) add_trial(options, std::move(budget), *ports, findings);
   fmt::print("{}", format_findings(findings));
