@@ -99,3 +99,19 @@ def test_it_says_what_to_do_when_not_root():
     if "Permission denied" in done.stderr:
         pytest.skip("this checkout cannot be read by another user")
     assert done.returncode != 0 and "root" in done.stderr
+
+
+def test_two_nodes(environment, tmp_path):
+    """scripts/quickstart-pair, with a file of ours."""
+    (tmp_path / "f").write_bytes(os.urandom(24_000_001))
+    done = subprocess.run([ROOT / "scripts" / "quickstart-pair", tmp_path / "f"], env=environment, capture_output=True,
+                          text=True, timeout=200)
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "published, 2 of 2 copies verified" in done.stdout
+    assert len(re.findall(r"node (?:one|two): SHA-256 \S+ is right, ETag \"[0-9a-f]{16}\"", done.stdout)) == 2
+    assert re.search(r"replica_copied_bytes +0\n", done.stdout)
+    assert done.stdout.rstrip().endswith("All is well.")
+    left = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True).stdout
+    assert "sl-pair-" not in left
+    assert not list(pathlib.Path("/var/tmp").glob("sluice-pair.*"))
