@@ -32,13 +32,19 @@ def make_cluster():
         return cluster
 
     yield make
-    for cluster in opened:
-        for node in cluster.nodes:
-            if node.process.poll() is None:
-                with contextlib.suppress(AssertionError):
-                    assert node.count("replica_copied_bytes") == 0, f"{node.name} copied content"
-        for node, code in cluster.close():
-            expect_clean_end(code, node)
+    copied = {}
+    ended = []
+    try:
+        for cluster in opened:
+            for node in cluster.nodes:
+                if node.process.poll() is None:
+                    copied[f"{node.name} {node.instance}"] = node.count("replica_copied_bytes")
+    finally:
+        for cluster in opened:
+            ended += cluster.close()
+    for node, code in ended:
+        expect_clean_end(code, node)
+    assert not any(copied.values()), f"content was copied: {copied}"
 
 
 def pattern(seed, length):
