@@ -5,33 +5,25 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <cstring>
-#include <deque>
-#include <map>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <thread>
 #include <utility>
 
 #include "cluster/etcd_messages.h"
+#include "cluster/etcd_registry_parts.h"
 
 namespace sluice::cluster {
 namespace {
 
-using replica::Record;
-using replica::RegistryEvent;
-using replica::RegistryOutcome;
-using replica::RegistryRequest;
 using stats::Counter;
 
 // Requests under way at a time: enough that etcd's disk, not the way there, is what limits.
 constexpr size_t in_flight_max = 16;
 // Keys in one page of what is read at first.
 constexpr int64_t page_keys = 256;
-constexpr Duration first_pause = 100_ms;
 constexpr Duration longest_pause = 1_s;
 
 // Tags of calls; a request's is its number, with this bit.
@@ -54,109 +46,7 @@ uint32_t number_of(const RegistryRequest& request) {
   return std::visit([](const auto& one) { return one.request; }, request);
 }
 
-std::string bytes_of(const Record& record) {
-  std::vector<std::byte> bytes;
-  replica::emit(record, bytes);
-  return std::string(as_text(bytes));
-}
-
-/// What a request becomes: a transaction, or an answer that needs no asking.
-struct Asked {
-  std::optional<RegistryOutcome> outcome;
-  std::string body;
-  bool done_if_not = false;  // comparisons that do not hold: it is done already
-};
-
 }  // namespace
-
-struct EtcdRegistry::Parts {
-  struct Known {
-    int64_t mod_revision = 0;
-    Entry entry;
-  };
-
-  explicit Parts(const EtcdOptions& given)
-      : options(given), keys(given.cluster), calls(given.tls), counters(new stats::Counters) {}
-
-  // The thread
-  void run();
-  bool connect();
-  bool take_lease();
-  bool read_all();
-  bool start_watch();
-  void turn();
-  void disconnect(const std::string& why);
-  void fence();
-  void check_fence();
-  void pause();
-  void farewell();
-
-  // Calls
-  std::optional<std::string> ask(const char* path, std::string body);
-  void send_requests();
-  void handle_done(const HttpCalls::Done& done);
-  void handle_answer(uint32_t number, const HttpCalls::Done& done);
-  void handle_lines();
-  bool handle_watch(const WatchMessage& message);
-  void refuse_waiting();
-
-  // Requests
-  Asked transaction(const RegistryRequest& request);
-  Asked transaction_of(const replica::PutRecord& put);
-  Asked transaction_of(const replica::DropRecord& drop);
-  Asked transaction_of(const replica::Commit& commit);
-  [[nodiscard]] const Known* known(const std::string& key) const;
-  [[nodiscard]] int64_t revision_of(const std::string& key) const;
-  template <typename T>
-  [[nodiscard]] const T* record(const std::string& key) const;
-
-  // What is there
-  void put(const KeyValue& key);
-  void remove(const std::string& key);
-
-  void tell(RegistryEvent event);
-  void answer(uint32_t number, RegistryOutcome outcome);
-  void set_available(bool now_available, const std::string& why);
-  [[nodiscard]] std::string url(const char* path) const {
-    return options.endpoints[endpoint] + path;
-  }
-
-  const EtcdOptions options;
-  const Keys keys;
-  HttpCalls calls;
-  std::unique_ptr<stats::Counters> counters;
-  std::thread thread;
-  int event_fd = -1;
-  std::atomic<bool> stopping{false};
-
-  // Between the threads
-  mutable std::mutex mutex;
-  std::deque<RegistryRequest> submitted;
-  std::deque<RegistryEvent> events;
-  std::string state = "not connected yet";
-
-  // The thread's own
-  size_t endpoint = 0;
-  bool connected = false;
-  bool available = false;
-  bool was_synced = false;
-  bool must_read_all = true;
-  int64_t lease = 0;
-  int64_t old_lease = 0;
-  Instant lease_good;  // when the last keepalive that succeeded was sent
-  Instant keepalive_at;
-  bool keepalive_under_way = false;
-  Instant keepalive_sent;
-  int64_t revision = 0;
-  bool watch_created = false;
-  std::map<std::string, Known> cache;
-  std::deque<RegistryRequest> waiting;
-  struct UnderWay {
-    bool done_if_not = false;
-  };
-  std::map<uint32_t, UnderWay> under_way;
-  Duration next_pause = first_pause;
-};
 
 // The other thread's side
 
@@ -542,89 +432,6 @@ bool EtcdRegistry::Parts::handle_watch(const WatchMessage& message) {
     }
   }
   return true;
-}
-
-// Requests
-
-const EtcdRegistry::Parts::Known* EtcdRegistry::Parts::known(const std::string& key) const {
-  const auto found = cache.find(key);
-  return found == cache.end() ? nullptr : &found->second;
-}
-
-int64_t EtcdRegistry::Parts::revision_of(const std::string& key) const {
-  const Known* there = known(key);
-  return there == nullptr ? 0 : there->mod_revision;
-}
-
-template <typename T>
-const T* EtcdRegistry::Parts::record(const std::string& key) const {
-  const Known* there = known(key);
-  if (there == nullptr) return nullptr;
-  const auto* any = std::get_if<Record>(&there->entry);
-  return any == nullptr ? nullptr : std::get_if<T>(any);
-}
-
-Asked EtcdRegistry::Parts::transaction(const RegistryRequest& request) {
-  return std::visit([&](const auto& one) { return transaction_of(one); }, request);
-}
-
-Asked EtcdRegistry::Parts::transaction_of(const replica::PutRecord& put_record) {
-  const std::string key = keys.of(put_record.record);
-  PutOp op{key, bytes_of(put_record.record), 0};
-  if (std::holds_alternative<replica::Manifest>(put_record.record)) {
-    // Immutable: where it is, it is this one.
-    return {.body = txn_request({{.key = key, .mod_revision = 0}}, {op}), .done_if_not = true};
-  }
-  if (const auto* next = std::get_if<replica::Assignment>(&put_record.record)) {
-    const auto* there = record<replica::Assignment>(key);
-    if (there != nullptr && there->revision >= next->revision) {
-      const bool is_same = bytes_of(*there) == op.value;
-      return {.outcome = is_same ? RegistryOutcome::done : RegistryOutcome::conflict};
-    }
-    return {.body = txn_request({{.key = key, .mod_revision = revision_of(key)}}, {op})};
-  }
-  if (const auto* mark = std::get_if<replica::Mark>(&put_record.record)) {
-    if (mark->node != options.self.node) return {.outcome = RegistryOutcome::refused};
-    op.lease = lease;
-    return {.body = txn_request({}, {op})};
-  }
-  return {.outcome = RegistryOutcome::refused};  // Current: by Commit alone
-}
-
-Asked EtcdRegistry::Parts::transaction_of(const replica::DropRecord& drop) {
-  if (drop.what == replica::DropRecord::What::mark) {
-    const std::string key = keys.mark(drop.generation, options.self.node);
-    return {.body = txn_request({}, {DeleteOp{key, ""}})};
-  }
-  std::vector<Compare> compares;
-  if (const auto* manifest = record<replica::Manifest>(keys.manifest(drop.generation))) {
-    const std::string key = keys.current(manifest->path);
-    const auto* current = record<replica::Current>(key);
-    if (current != nullptr && current->generation == drop.generation) {
-      return {.outcome = RegistryOutcome::conflict};
-    }
-    compares.push_back({.key = key, .mod_revision = revision_of(key)});
-  }
-  const std::string marks = keys.marks(drop.generation);
-  return {.body = txn_request(compares, {DeleteOp{keys.manifest(drop.generation), ""},
-                                         DeleteOp{keys.assignment(drop.generation), ""},
-                                         DeleteOp{marks, end_of_prefix(marks)}})};
-}
-
-Asked EtcdRegistry::Parts::transaction_of(const replica::Commit& commit) {
-  const std::string key = keys.current(commit.path);
-  const auto* there = record<replica::Current>(key);
-  const replica::GenerationId now = there == nullptr ? replica::GenerationId{} : there->generation;
-  if (now != commit.expected) return {.outcome = RegistryOutcome::conflict};
-  std::vector<Compare> compares{{.key = key, .mod_revision = revision_of(key)}};
-  for (const replica::Mark& mark : commit.marks) {
-    // The very mark: of this epoch, and held.
-    compares.push_back({.what = Compare::What::value,
-                        .key = keys.mark(mark.generation, mark.node),
-                        .value = bytes_of(mark)});
-  }
-  const replica::Current next{commit.path, commit.generation, commit.expected.number};
-  return {.body = txn_request(compares, {PutOp{key, bytes_of(next), 0}})};
 }
 
 // What is there
