@@ -11,7 +11,6 @@ namespace {
 using namespace replica;
 
 constexpr int64_t second_ns = 1'000'000'000;
-constexpr int64_t ms_ns = 1'000'000;
 // 256 pieces are 4 MiB: from there on copies are made in a chain (chain_bytes_min).
 constexpr uint32_t chunk_bytes = 16'384;
 // A piece passes a NIC in 164 us: as 2 MiB do at 100 Gb/s.
