@@ -1,12 +1,12 @@
 #include "cluster/etcd_registry.h"
 
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <optional>
 #include <set>
 #include <thread>

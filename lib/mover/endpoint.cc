@@ -89,7 +89,7 @@ Result<SocketAddress> passive_address(std::string_view text) {
   if (!parts) return fail(parts.error());
   if (parts->host.empty()) {
     // IPv6's any address takes IPv4, too; where the kernel has no IPv6, IPv4's.
-    const Result<SocketAddress> v6 = first_of("::", parts->port.c_str(), AI_PASSIVE);
+    Result<SocketAddress> v6 = first_of("::", parts->port.c_str(), AI_PASSIVE);
     const int probe = v6 ? socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1;
     if (probe >= 0) {
       ::close(probe);

@@ -89,8 +89,8 @@ Result<void> Device::set_up(const mover::Options& options) {
   if (domain_ == nullptr || completions_ == nullptr) {
     return fail(fmt::format("gives no protection domain: {}", std::strerror(errno)));
   }
-  if (const auto set = make_nonblocking(completions_->fd); !set) return set;
-  if (const auto set = make_nonblocking(context_->async_fd); !set) return set;
+  if (auto set = make_nonblocking(completions_->fd); !set) return set;
+  if (auto set = make_nonblocking(context_->async_fd); !set) return set;
   return register_arena(options, attributes.max_mr_size);
 }
 

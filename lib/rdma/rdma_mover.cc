@@ -66,13 +66,13 @@ Result<void> RdmaMover::set_up() {
   epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
   timer_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
   if (!epoll_.is_open() || !timer_.is_open()) return fail(std::strerror(errno));
-  if (const auto watched = watch(timer_.get()); !watched) return watched;
+  if (auto watched = watch(timer_.get()); !watched) return watched;
   if (!options_.local.empty()) {
     if (const auto local = mover::local_address(options_.local); !local) return fail(local.error());
   }
-  if (const Result<void> opened = open_devices(); !opened) return opened;
+  if (Result<void> opened = open_devices(); !opened) return opened;
   if (!options_.listen.empty()) {
-    if (const Result<void> listens = start_listening(); !listens) return listens;
+    if (Result<void> listens = start_listening(); !listens) return listens;
   }
   for (const auto& [context, device] : devices_) {
     description_ += (description_.empty() ? "RDMA, " : "; ") + device->description();
@@ -384,7 +384,7 @@ bool RdmaMover::take(replica::LinkEvent& out) {
   return true;
 }
 
-void RdmaMover::note(std::string line) {
+void RdmaMover::note(const std::string& line) {
   static_cast<void>(notes_.push(line));
 }
 

@@ -63,7 +63,7 @@ class RdmaMover final : public mover::Mover {
   void collect();
   void tick(Instant now);
   void set_timer(bool on);
-  void note(std::string line);
+  void note(const std::string& line);
   [[nodiscard]] Result<void> watch(int descriptor);
   [[nodiscard]] ibv_send_wr& gather(Link& link, QueuePair& pair, const ibv_send_wr& request);
   void flush(uint32_t slot);

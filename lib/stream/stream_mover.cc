@@ -4,11 +4,11 @@
 #include <sys/epoll.h>
 #include <sys/random.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <variant>
 
 #include "mover/clock.h"
@@ -69,7 +69,7 @@ Result<void> StreamMover::set_up() {
     if (const auto local = mover::local_address(options_.local); !local) return fail(local.error());
   }
   if (!options_.listen.empty()) {
-    if (const Result<void> listens = start_listening(); !listens) return listens;
+    if (Result<void> listens = start_listening(); !listens) return listens;
   }
   description_ =
       fmt::format("TCP, {} data connections a link{}{}", options_.lanes,
@@ -268,7 +268,7 @@ bool StreamMover::poll_note(std::string& out) {
   return notes_.pop(out);
 }
 
-void StreamMover::note(std::string line) {
+void StreamMover::note(const std::string& line) {
   static_cast<void>(notes_.push(line));
 }
 

@@ -59,7 +59,7 @@ class StreamMover final : public mover::Mover {
   void end_link(uint32_t slot, replica::LinkEnd end, const char* why);
   void fail_link(uint32_t slot, const char* why);
   void free_link(uint32_t slot);
-  void note(std::string line);
+  void note(const std::string& line);
   [[nodiscard]] std::string peer_of(const Link& link) const;
 
   // joining.cc
