@@ -318,7 +318,8 @@ PathAnswer probe_path(const std::string& peer, uint32_t mtu) {
   const mover::Descriptor socket(::socket(to->storage.ss_family, SOCK_DGRAM | SOCK_CLOEXEC,
                                           v4 ? int{IPPROTO_ICMP} : int{IPPROTO_ICMPV6}));
   if (!socket.is_open()) return out;
-  const int never = v4 ? IP_PMTUDISC_PROBE : IPV6_PMTUDISC_PROBE;
+  static_assert(IP_PMTUDISC_PROBE == IPV6_PMTUDISC_PROBE);
+  const int never = IP_PMTUDISC_PROBE;
   setsockopt(socket.get(), v4 ? int{IPPROTO_IP} : int{IPPROTO_IPV6},
              v4 ? IP_MTU_DISCOVER : IPV6_MTU_DISCOVER, &never, sizeof never);
   mover::SocketAddress without_port = *to;
