@@ -101,8 +101,12 @@ class Sluiced:
         """Where its telemetry's socket is, as the machine sees it."""
         return pathlib.Path("/var/run/dpdk") / self.instance
 
+    def control(self, *words, timeout=60, check=False):
+        """Runs sluicectl. Returns how it ended."""
+        return self.machine.run(BUILD / "app" / "sluicectl", "--instance", self.instance, *words, timeout=timeout, check=check)
+
     def sluicectl(self, *words, timeout=60):
-        return self.machine.run(BUILD / "app" / "sluicectl", "--instance", self.instance, *words, timeout=timeout).out
+        return self.control(*words, timeout=timeout, check=True).out
 
     def stats(self):
         """Every counter, summed: {name: value}."""
