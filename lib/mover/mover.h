@@ -50,7 +50,7 @@ struct Counts {
   uint64_t write_bytes_done = 0;  // from the arena, as it lies there
   uint64_t writes_landed = 0;
   uint64_t write_bytes_landed = 0;  // into the arena, where they stay
-  uint64_t bytes_copied = 0;        // content that the mover itself copied between buffers: none
+  uint64_t bytes_copied = 0;        // content copied between buffers: ours never raise it
   uint64_t bytes_drained = 0;       // content received for a revoked grant, and thrown away
   uint64_t bytes_zero_copy = 0;     // TCP: sent by MSG_ZEROCOPY, and not copied by the kernel
   uint64_t dials = 0;

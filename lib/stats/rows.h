@@ -330,7 +330,7 @@
   ROW(replica_sources_dropped, "sources", "peers given up for a generation: three wrong checksums") \
   ROW(replica_fences, "grants", "grants revoked before the memory was used or given back") \
   ROW(replica_fences_by_link_end, "grants", "grants that ended with their link") \
-  ROW(replica_copied_bytes, "bytes", "content that the protocol or its movers copied between buffers: always 0") \
+  ROW(replica_copied_bytes, "bytes", "content that a mover copied between buffers; what has to copy counts here, and neither RDMA nor TCP does") \
   ROW(replica_wants_received, "pieces", "pieces that peers asked for") \
   ROW(replica_wants_waited, "pieces", "of those, the ones that were not there yet") \
   ROW(replica_written_rdma_bytes, "bytes", "content written to peers over RDMA, from the arena") \
