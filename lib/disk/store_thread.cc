@@ -158,6 +158,11 @@ void StoreThread::take_overlay_messages(Instant now) {
   replica::ToOverlay message;
   for (uint32_t n = 0; n < messages_per_turn; ++n) {
     if (!overlay_mailbox_->to_overlay_.pop(message)) break;
+    if (const auto* ask = std::get_if<replica::AskReaders>(&message)) {
+      const replica::InternalName name = replica::internal_name(ask->generation);
+      overlay_->tell_readers({ask->generation, store_.is_read(name.view())});
+      continue;
+    }
     const std::string_view changed = overlay_->handle(now, message);
     if (!changed.empty()) store_.handle_change(now, changed);
   }

@@ -11,6 +11,11 @@ using stats::Counter;
 
 constexpr uint32_t ingest_objects_max = 16;
 constexpr Duration progress_every = 100_ms;
+// Nobody may be seen reading for a moment who has let go of one piece and not yet asked for the
+// next.
+constexpr uint32_t quiet_looks = 2;
+// One generation is asked about at a time.
+constexpr Duration readers_retry = 5_ms;
 
 content::CatalogLimits catalog_limits(const NodeConfig& config) {
   content::CatalogLimits limits;
@@ -159,6 +164,8 @@ void DataPlane::handle(Instant now, const FromOverlay& message) {
     fetcher_.handle(now, *fetch);
   } else if (const auto* read = std::get_if<DiskRead>(&message)) {
     fetcher_.handle(now, *read);
+  } else if (const auto* readers = std::get_if<Readers>(&message)) {
+    handle_readers(now, *readers);
   }
 }
 
@@ -174,21 +181,19 @@ void DataPlane::handle_timeout(Instant now) {
   keeper_.handle_timeout(now);
   handle_woken(now);
   handle_released();
-  forget_due(now);
+  if (leaving_due_ <= now) look_for_readers(now);
   counters_.set(Counter::replica_peers_up, sessions_.peers_up());
 }
 
 Instant DataPlane::next_timeout() const {
-  Instant next = std::min({sessions_.next_timeout(), fetcher_.next_timeout(),
-                           supplier_.next_timeout(), keeper_.next_timeout()});
-  for (const auto& [id, due] : forgets_) next = std::min(next, due);
-  return next;
+  return std::min({sessions_.next_timeout(), fetcher_.next_timeout(), supplier_.next_timeout(),
+                   keeper_.next_timeout(), leaving_due_});
 }
 
 // Tasks ------------------------------------------------------------------------------------------
 
 void DataPlane::describe(const Manifest& manifest) {
-  forgets_.erase(manifest.generation);
+  leaving_.erase(manifest.generation);
   if (generations_.find(manifest.generation) != nullptr) return;
   (void)generations_.add(manifest);
   overlay_.push_back(Describe{.generation = manifest.generation,
@@ -214,24 +219,80 @@ void DataPlane::handle_task(Instant now, const Task& task, const Manifest* manif
     if (generation != nullptr) generation->set_sources(sources->upstreams);
     fetcher_.handle_sources_changed();
   } else if (const auto* release = std::get_if<ReleaseTask>(&task)) {
-    keeper_.release(release->generation);
-    if (release->forget) forgets_[release->generation] = now + generation_linger;
+    if (release->forget) {
+      leave(now, release->generation);
+    } else {
+      keeper_.release(release->generation);
+    }
   } else if (const auto* redirect = std::get_if<RedirectTask>(&task)) {
     if (manifest != nullptr) describe(*manifest);
     overlay_.push_back(Redirect{PathText(redirect->path), redirect->generation});
   }
 }
 
-void DataPlane::forget_due(Instant now) {
-  for (auto at = forgets_.begin(); at != forgets_.end();) {
-    if (at->second > now) {
-      ++at;
-      continue;
-    }
-    generations_.remove(at->first);
-    overlay_.push_back(Forget{at->first});
-    at = forgets_.erase(at);
+// Superseded ------------------------------------------------------------------------------------
+
+void DataPlane::leave(Instant now, GenerationId id) {
+  keeper_.linger(id);
+  if (leaving_.size() >= superseded_max) {
+    const auto oldest = std::min_element(
+        leaving_.begin(), leaving_.end(),
+        [](const auto& one, const auto& other) { return one.second.since < other.second.since; });
+    counters_.add(Counter::replica_superseded_cut);
+    forget(GenerationId(oldest->first));
   }
+  leaving_[id] = {.since = now, .look_at = now + readers_first_asked};
+  leaving_due_ = std::min(leaving_due_, now + readers_first_asked);
+}
+
+void DataPlane::look_for_readers(Instant now) {
+  leaving_due_ = Instant::never();
+  for (auto at = leaving_.begin(); at != leaving_.end();) {
+    const GenerationId id = at->first;
+    Leaving& leaving = at->second;
+    ++at;  // forget() takes it out
+    if (leaving.look_at <= now) {
+      const KnownGeneration* generation = generations_.find(id);
+      const bool is_wanted = generation != nullptr && generation->wanted_at > Instant() &&
+                             now - generation->wanted_at < peer_reads_for;
+      leaving.look_at = now + readers_asked_every;
+      if (now - leaving.since >= superseded_kept_max) {
+        counters_.add(Counter::replica_superseded_cut);
+        forget(id);
+        continue;
+      }
+      if (is_wanted || fetcher_.is_fetching(id)) {
+        leaving.quiet = 0;
+      } else if (!readers_asked_) {
+        readers_asked_ = true;
+        overlay_.push_back(AskReaders{id});
+      } else {
+        leaving.look_at = now + readers_retry;
+      }
+    }
+    leaving_due_ = std::min(leaving_due_, leaving.look_at);
+  }
+  counters_.set(Counter::replica_superseded_kept, leaving_.size());
+}
+
+void DataPlane::handle_readers(Instant now, const Readers& readers) {
+  readers_asked_ = false;
+  const auto at = leaving_.find(readers.generation);
+  if (at == leaving_.end()) return;  // it is needed again
+  if (readers.are_there) {
+    at->second.quiet = 0;
+  } else if (++at->second.quiet == quiet_looks) {
+    forget(readers.generation);
+  }
+  // Others may wait for their turn.
+  leaving_due_ = std::min(leaving_due_, now + readers_retry);
+}
+
+void DataPlane::forget(GenerationId id) {
+  keeper_.release(id);
+  generations_.remove(id);
+  overlay_.push_back(Forget{id});
+  leaving_.erase(id);
 }
 
 // Output -----------------------------------------------------------------------------------------

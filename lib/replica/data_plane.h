@@ -23,8 +23,17 @@ namespace sluice::replica {
 
 /// Entries of the Node's Catalog. The Store must take as many open NeedPieces (its needs_max).
 inline constexpr uint32_t node_pieces_max = 4'096;
-/// A generation that is to be forgotten can be read for so long, by responses that have it.
-inline constexpr Duration generation_linger = 10_s;
+/// A superseded generation is kept while it is read: here (the Store knows: a lease, or a piece on
+/// its way), or by a peer that asked for a piece of it less than peer_reads_for ago. Whether it is
+/// is looked at first after readers_first_asked, then every readers_asked_every; where nobody reads
+/// it twice in a row it is let go. Longer than superseded_kept_max none is kept, nor more of them
+/// than superseded_max, nor one whose room of `hold_bytes_max` a new one needs (Keeper): counted,
+/// replica_superseded_cut.
+inline constexpr Duration readers_first_asked = 5_s;
+inline constexpr Duration readers_asked_every = 1_s;
+inline constexpr Duration peer_reads_for = 30_s;
+inline constexpr Duration superseded_kept_max = 600_s;
+inline constexpr uint32_t superseded_max = 1'024;
 
 class DataPlane {
  public:
@@ -62,7 +71,10 @@ class DataPlane {
   void handle_released();
   void note_transfers(Instant now);
   void describe(const Manifest& manifest);
-  void forget_due(Instant now);
+  void leave(Instant now, GenerationId generation);
+  void look_for_readers(Instant now);
+  void handle_readers(Instant now, const Readers& readers);
+  void forget(GenerationId generation);
 
   const NodeConfig& config_;
   content::ChunkPins& pins_;
@@ -74,8 +86,15 @@ class DataPlane {
   Keeper keeper_;
   Supplier supplier_;
   Transfers transfers_;
-  std::deque<ToOverlay> overlay_;            // control: Describe, Redirect, Forget
-  std::map<GenerationId, Instant> forgets_;  // and when
+  std::deque<ToOverlay> overlay_;  // control: Describe, Redirect, Forget
+  struct Leaving {                 // superseded, and kept for who reads it
+    Instant since;
+    Instant look_at;
+    uint32_t quiet = 0;  // times in a row that nobody read it
+  };
+  std::map<GenerationId, Leaving> leaving_;
+  Instant leaving_due_ = Instant::never();  // no look_at is earlier
+  bool readers_asked_ = false;
   BoundedQueue<GenerationId> progress_;
   Instant progress_at_;
   Instant now_;  // of the last input: for rows

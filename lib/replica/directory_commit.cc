@@ -97,7 +97,11 @@ void Directory::settle_current(Instant now, GenerationId id, Generation& generat
     if (kept.size() + added.size() >= known.copies) break;
     if (!is_holder(generation, node)) added.push_back(node);
   }
-  if (added.empty()) return;
+  if (added.empty()) {
+    // Nothing tells of room that becomes free.
+    remind(now, generation, now + config_.repair_after);
+    return;
+  }
   // Holders that fail in turn are changed ever more slowly.
   const Duration pause = config_.repair_after * std::min<int64_t>(known.revision - 1, pauses_max);
   const Instant change_at = std::max(generation.assigned + pause, generation.decide_again);

@@ -141,21 +141,45 @@ bool Fetcher::choose(Instant now, uint32_t fetch, Post& out) {
     finish(fetch, EIO);
     return false;
   }
-  bool may_come = false;
-  for (const Source& source : generation->sources) {
+  const Asked asked = ask_source(now, fetch, *generation, out);
+  if (asked == Asked::yes) return true;
+  if (entry.tried_disk) {
+    if (asked == Asked::nobody) {
+      finish(fetch, EIO);
+    } else {
+      wait_for_source(fetch, std::max(entry.not_before, now + source_search_every));
+    }
+    return false;
+  }
+  if (asked == Asked::may_come && now - entry.choosing_since < config_.fetch_patience) {
+    wait_for_source(fetch, now + source_search_every);
+  } else {
+    begin_disk(fetch);
+  }
+  return false;
+}
+
+// The best source that there is; one that was dropped only when nothing else is left.
+Fetcher::Asked Fetcher::ask_source(Instant now, uint32_t fetch, KnownGeneration& generation,
+                                   Post& out) {
+  Entry& entry = entries_[fetch];
+  Asked result = Asked::nobody;
+  for (const Source& source : generation.sources) {
     const bool was_tried =
         std::find(entry.tried.begin(), entry.tried.end(), source.node) != entry.tried.end();
-    if (was_tried || now < source.dropped_until) continue;
+    const bool is_dropped = now < source.dropped_until;
+    if (was_tried || (is_dropped && !entry.tried_disk)) continue;
     const std::optional<LinkId> link = sessions_.data_link(now, source.node);
     if (!link) {
-      may_come |= sessions_.is_expected(now, source.node);
+      if (!entry.tried_disk && sessions_.is_expected(now, source.node)) result = Asked::may_come;
+      continue;
+    }
+    if (is_dropped && now < entry.not_before) {
+      result = Asked::may_come;
       continue;
     }
     Grants& grants = grants_[Sessions::index_of(*link)];
-    if (~grants.taken == 0) {
-      may_come = true;
-      break;  // it has enough to do; this one waits for its turn
-    }
+    if (~grants.taken == 0) return Asked::may_come;  // it has enough to do: this one waits
     const auto grant = static_cast<uint32_t>(std::countr_one(grants.taken));
     static_assert(grants_max == 64);
     grants.taken |= uint64_t{1} << grant;
@@ -166,21 +190,19 @@ bool Fetcher::choose(Instant now, uint32_t fetch, Post& out) {
     entry.grant = grant;
     entry.has_landed = false;
     out = Grant{*link, grant, entry.extent};
-    return true;
+    return Asked::yes;
   }
-  if (may_come && now - entry.choosing_since < config_.fetch_patience) {
-    const bool pushed = waiting_.push(fetch);
-    ASSERT(pushed);
-    look_at_ = std::min(look_at_, now + source_search_every);
-    return false;
-  }
-  begin_disk(fetch);
-  return false;
+  return result;
+}
+
+void Fetcher::wait_for_source(uint32_t fetch, Instant until) {
+  const bool pushed = waiting_.push(fetch);
+  ASSERT(pushed);
+  look_at_ = std::min(look_at_, until);
 }
 
 void Fetcher::begin_disk(uint32_t fetch) {
   Entry& entry = entries_[fetch];
-  if (entry.tried_disk) return finish(fetch, EIO);
   entry.tried_disk = true;
   entry.state = State::on_disk;
   counters_.add(Counter::replica_disk_pieces);
@@ -203,13 +225,12 @@ void Fetcher::handle(Instant, const DiskRead& read) {
   KnownGeneration* generation = generations_.find(entry.generation);
   if (read.error != 0 || generation == nullptr) {
     counters_.add(Counter::replica_disk_errors);
-    return finish(read.fetch, EIO);
-  }
-  if (config_.digests.crc32c(arena_.bytes(entry.extent)) != generation->crcs[entry.piece]) {
+  } else if (config_.digests.crc32c(arena_.bytes(entry.extent)) != generation->crcs[entry.piece]) {
     counters_.add(Counter::replica_disk_checksum_failures);
-    return finish(read.fetch, EIO);
+  } else {
+    return finish(read.fetch, 0);
   }
-  finish(read.fetch, 0);
+  queue(read.fetch, State::choosing);  // nothing is left but dropped sources
 }
 
 // Links ------------------------------------------------------------------------------------------
@@ -338,7 +359,12 @@ void Fetcher::verify(Instant now, uint32_t fetch) {
   }
   counters_.add(Counter::replica_checksum_failures);
   strike(now, *generation, entry);
-  choose_again(now, fetch, false);
+  bool is_tried = false;
+  if (entry.tried_disk) {
+    entry.not_before = now + last_resort_pause * (int64_t{1} << entry.wrong_answers);
+    is_tried = ++entry.wrong_answers == last_resort_tries;
+  }
+  choose_again(now, fetch, is_tried);
 }
 
 void Fetcher::strike(Instant now, KnownGeneration& generation, const Entry& entry) {
@@ -371,6 +397,12 @@ bool Fetcher::is_asked_of(NodeId node, GenerationId generation, content::PieceNu
     return entry.state != State::idle && entry.state != State::choosing &&
            entry.state != State::on_disk && entry.source == node && entry.piece == piece &&
            entry.generation == generation;
+  });
+}
+
+bool Fetcher::is_fetching(GenerationId generation) const {
+  return std::any_of(entries_.begin(), entries_.end(), [&](const Entry& entry) {
+    return entry.state != State::idle && entry.generation == generation;
   });
 }
 

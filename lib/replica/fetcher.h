@@ -5,7 +5,8 @@
 //                                      +-> Refuse -> revoking -> choosing, the next source
 //                                      +-> late   -> cancelling -> revoking -> likewise
 //   LinkDown, at any time: the grant is gone; choosing again, the same source if it has a link
-//   no source: on disk -> CRC-32C -> Fetched, or EIO
+//   no source: on disk -> CRC-32C -> Fetched
+//   nor there: sources that were dropped for wrong checksums, with back-off; then EIO
 //
 // Invariants
 //  - An extent is given back (Fetched) only after Revoked, or LinkDown, of every grant on it.
@@ -35,6 +36,10 @@ inline constexpr Duration source_search_every = 50_ms;
 /// told: it is asked again this often, for so long.
 inline constexpr Duration early_retry_every = 2_ms;
 inline constexpr Duration early_patience = 250_ms;
+/// A source that was dropped, asked for want of any other: so often by one fetch, so long after the
+/// first wrong answer, and twice as long after each further one.
+inline constexpr uint8_t last_resort_tries = 4;
+inline constexpr Duration last_resort_pause = 100_ms;
 /// Links that may die under one fetch before their source counts as tried.
 inline constexpr uint8_t link_losses_max = 8;
 
@@ -68,6 +73,8 @@ class Fetcher {
   [[nodiscard]] bool is_asked_of(NodeId node, GenerationId generation,
                                  content::PieceNumber piece) const;
   [[nodiscard]] uint32_t in_use() const { return in_use_; }
+  /// Whether a piece of it is being fetched, from wherever.
+  [[nodiscard]] bool is_fetching(GenerationId generation) const;
   /// What came from peers: for `sluicectl transfers`.
   struct Arrival {
     GenerationId generation;
@@ -99,7 +106,8 @@ class Fetcher {
     bool tried_disk = false;
     bool is_early = false;  // the source may have it soon: it is asked again
     uint8_t link_losses = 0;
-    uint32_t serial = 0;  // of its last Want
+    uint8_t wrong_answers = 0;  // since nothing was left but dropped sources
+    uint32_t serial = 0;        // of its last Want
     GenerationId generation;
     content::PieceNumber piece = 0;
     content::Extent extent;
@@ -109,6 +117,7 @@ class Fetcher {
     Window window;
     Instant began;
     Instant choosing_since;
+    Instant not_before;  // asks no dropped source earlier
     Instant asked;
     Instant deadline = Instant::never();
     FixedVector<NodeId, holders_max> tried;
@@ -133,6 +142,10 @@ class Fetcher {
   [[nodiscard]] bool poll_entry(Instant now, uint32_t fetch, Post& out);
   [[nodiscard]] bool poll_complaint(Instant now, Post& out);
   [[nodiscard]] bool choose(Instant now, uint32_t fetch, Post& out);
+  enum class Asked : uint8_t { yes, may_come, nobody };
+  [[nodiscard]] Asked ask_source(Instant now, uint32_t fetch, KnownGeneration& generation,
+                                 Post& out);
+  void wait_for_source(uint32_t fetch, Instant until);
   void choose_again(Instant now, uint32_t fetch, bool source_failed);
   void begin_disk(uint32_t fetch);
   void release_grant(Entry& entry);

@@ -34,6 +34,7 @@ struct KnownGeneration {
   std::vector<uint32_t> crcs;
   FixedVector<Source, holders_max> sources;  // best first
   uint64_t bytes_arrived = 0;                // from peers
+  Instant wanted_at;                         // when a peer last asked for a piece of it
 
   [[nodiscard]] uint32_t pieces() const { return static_cast<uint32_t>(crcs.size()); }
   /// Requires: piece < pieces().

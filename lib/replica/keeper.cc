@@ -37,13 +37,19 @@ void Keeper::hold(Instant now, GenerationId id) {
   if (const auto known = holds_.find(id); known != holds_.end()) {
     ++known->second.unanswered;
     known->second.progress_at = now;
+    if (known->second.lingers) take_up(now, known->second);
     complete_if_whole(known->second);
     return;
   }
-  if (promised_bytes_ + generation->size_bytes > parts_.config.hold_bytes_max) {
+  const uint64_t size_bytes = generation->size_bytes;
+  if (promised_bytes_ - lingering_bytes_ + size_bytes > parts_.config.hold_bytes_max) {
     parts_.counters.add(Counter::replica_holds_failed);
     events_.push_back(Held{id, HoldResult::no_room});
     return;
+  }
+  while (promised_bytes_ + size_bytes > parts_.config.hold_bytes_max) {
+    parts_.counters.add(Counter::replica_superseded_cut);
+    release(GenerationId(lingering_.front()));
   }
   promised_bytes_ += generation->size_bytes;
   Hold& hold = holds_[id];
@@ -64,9 +70,39 @@ void Keeper::release(GenerationId id) {
   for (uint32_t piece = 0; piece < hold.pieces.size(); ++piece) let_go(hold, piece);
   if (!hold.object.is_none()) parts_.catalog.release(hold.object);
   promised_bytes_ -= hold.size_bytes;
+  if (hold.lingers) {
+    lingering_bytes_ -= hold.size_bytes;
+    std::erase(lingering_, id);
+  }
   answer(hold, HoldResult::cancelled);
   std::erase(incomplete_, id);
   holds_.erase(at);
+  pump_due_ = true;
+}
+
+void Keeper::linger(GenerationId id) {
+  const auto at = holds_.find(id);
+  if (at == holds_.end() || at->second.lingers) return;
+  Hold& hold = at->second;
+  if (hold.object.is_none()) return release(id);  // nothing of it is here
+  free_slots(id);
+  answer(hold, HoldResult::cancelled);
+  std::erase(incomplete_, id);
+  hold.lingers = true;
+  lingering_.push_back(id);
+  lingering_bytes_ += hold.size_bytes;
+  pump_due_ = true;
+}
+
+// It lingered, and is to be held again.
+void Keeper::take_up(Instant now, Hold& hold) {
+  hold.lingers = false;
+  std::erase(lingering_, hold.id);
+  lingering_bytes_ -= hold.size_bytes;
+  hold.phase = Phase::filling;
+  hold.cursor = 0;
+  hold.retry_at = hold.progress_told_at = now;
+  incomplete_.push_back(hold.id);
   pump_due_ = true;
 }
 
@@ -251,7 +287,7 @@ void Keeper::complete_if_whole(Hold& hold) {
 
 // A piece of it is gone.
 void Keeper::reopen(Instant now, Hold& hold) {
-  if (hold.phase != Phase::complete) return;
+  if (hold.phase != Phase::complete || hold.lingers) return;
   hold.phase = Phase::filling;
   hold.progress_at = now;
   incomplete_.push_back(hold.id);

@@ -65,6 +65,9 @@ class Keeper {
   /// Requires: the generation is in Generations.
   void hold(Instant now, GenerationId generation);
   void release(GenerationId generation);
+  /// It was superseded, but may be read still, here or by peers: what there is of it stays pinned,
+  /// until it is released or another needs the room. Nothing more of it is asked for.
+  void linger(GenerationId generation);
   void ingest(uint32_t ticket, const std::string& path);
   /// A peer says that this piece of ours is bad: it is looked at next.
   void suspect(GenerationId generation, content::PieceNumber piece);
@@ -136,6 +139,7 @@ class Keeper {
     uint32_t failures = 0;    // in a row
     uint32_t unanswered = 0;  // HoldTasks
     bool was_lost = false;    // said so, since it was complete
+    bool lingers = false;     // in lingering_
     uint32_t rotten = 0;      // pieces that a Retire is awaited for
     Instant rotten_at;
     Instant retry_at;
@@ -184,6 +188,7 @@ class Keeper {
   void complete_if_whole(Hold& hold);
   void reopen(Instant now, Hold& hold);
   void answer(Hold& hold, HoldResult result);
+  void take_up(Instant now, Hold& hold);
   [[nodiscard]] uint32_t length_of(const Hold& hold, content::PieceNumber piece) const;
   [[nodiscard]] SipDigest key_of(std::string_view path) const;
   [[nodiscard]] uint32_t take_ticket(std::string_view path, GenerationId generation);
@@ -201,6 +206,7 @@ class Keeper {
   Parts parts_;
   std::map<GenerationId, Hold> holds_;
   std::deque<GenerationId> incomplete_;  // in the order of being filled: first come, first served
+  std::deque<GenerationId> lingering_;   // longest first
   FixedArray<Slot> slots_;
   uint32_t slots_used_ = 0;
   std::array<Ticket, keeper_lookups_max> tickets_;
@@ -210,7 +216,8 @@ class Keeper {
   std::deque<Ingest> ingests_;  // the first is under way
   FixedArray<uint32_t> held_in_chunk_;
   uint64_t held_bytes_ = 0;
-  uint64_t promised_bytes_ = 0;  // of all holds
+  uint64_t promised_bytes_ = 0;   // of all holds
+  uint64_t lingering_bytes_ = 0;  // of those that are superseded
   uint64_t held_pieces_ = 0;
   bool pump_due_ = false;
 

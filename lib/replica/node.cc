@@ -146,6 +146,7 @@ void Node::handle(Instant now, const content::ToWorker& message) {
 
 void Node::handle(Instant now, const FromOverlay& message) {
   parts_->plane.handle(now, message);
+  if (std::holds_alternative<Readers>(message)) parts_->pass_on(now);
 }
 
 void Node::handle(Instant now, const RegistryEvent& event) {

@@ -119,7 +119,7 @@ struct Overlay::Parts {
         files(given.max_open_files),
         wanted(given.reads_in_flight),
         wanted_pool(given.reads_in_flight),
-        messages(2 * given.reads_in_flight),
+        messages(2 * given.reads_in_flight + readers_asked_max),
         completions(given.reads_in_flight + given.max_open_files),
         for_disk(given.reads_in_flight + given.max_open_files) {
     openings.reserve(given.max_open_files);
@@ -163,7 +163,7 @@ struct Overlay::Parts {
   }
   void tell(const FromOverlay& message) {
     const bool pushed = messages.push(message);
-    ASSERT(pushed);  // one for each fetch, and the answer to its ReadDisk
+    ASSERT(pushed);  // one for each fetch, the answer to its ReadDisk, the answer to an AskReaders
   }
   [[nodiscard]] static FileFacts facts(const File& file) {
     return {.kind = FileKind::regular, .version = file.version, .links = 1, .age_ns = age_ns};
@@ -344,6 +344,10 @@ std::string_view Overlay::handle(Instant now, const ToOverlay& message) {
     parts.finish(fetched->fetch, fetched->error);
   }
   return {};
+}
+
+void Overlay::tell_readers(const Readers& answer) {
+  if (!parts_->node_is_gone) parts_->tell(answer);
 }
 
 bool Overlay::poll_message(FromOverlay& out) {

@@ -70,7 +70,11 @@ class Overlay {
   /// Returns the name under which lookups of a path went until now, for Store::handle_change, when
   /// they go elsewhere from now on; empty: nothing changed its meaning. Valid until the next call,
   /// or, where it is the message's own path, as long as the message.
+  /// An AskReaders is for whoever has the Store (Store::is_read of the internal name), and
+  /// answered with tell_readers(); here it does nothing.
   [[nodiscard]] std::string_view handle(Instant now, const ToOverlay& message);
+  /// Requires: it was asked, and is answered once.
+  void tell_readers(const Readers& answer);
   [[nodiscard]] bool poll_message(FromOverlay& out);
   /// The Node is gone, and nobody writes on its behalf: every fetch ends with EIO, now and from now
   /// on.

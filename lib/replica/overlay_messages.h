@@ -7,6 +7,8 @@
 //     Redirect{path, generation}    ->         lookups of the path lead to the generation
 //     Redirect{path, none}          ->         lookups of the path lead to the disk again
 //     Forget{generation}            ->         it can be opened no more
+//     AskReaders{generation}        ->         is it being read here?
+//                                   <-         Readers{generation, are_there}
 //                                   <-         Fetch{fetch, generation, piece, extent}  bytes
 //                                   wanted there
 //     ReadDisk{fetch}               ->         take them from this node's own file
@@ -57,6 +59,11 @@ struct Redirect {
 struct Forget {
   GenerationId generation;
 };
+/// AskReaders that may be without an answer.
+inline constexpr uint32_t readers_asked_max = 1;
+struct AskReaders {
+  GenerationId generation;
+};
 struct ReadDisk {
   uint32_t fetch = 0;
 };
@@ -64,7 +71,7 @@ struct Fetched {
   uint32_t fetch = 0;
   int error = 0;  // 0 or a positive errno
 };
-using ToOverlay = std::variant<Describe, Redirect, Forget, ReadDisk, Fetched>;
+using ToOverlay = std::variant<Describe, Redirect, Forget, AskReaders, ReadDisk, Fetched>;
 
 struct Fetch {
   uint32_t fetch = 0;  // below the Store's reads_in_flight
@@ -76,6 +83,11 @@ struct DiskRead {
   uint32_t fetch = 0;
   int error = 0;
 };
-using FromOverlay = std::variant<Fetch, DiskRead>;
+/// One for each AskReaders.
+struct Readers {
+  GenerationId generation;
+  bool are_there = false;
+};
+using FromOverlay = std::variant<Fetch, DiskRead, Readers>;
 
 }  // namespace sluice::replica

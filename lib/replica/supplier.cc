@@ -86,9 +86,10 @@ void Supplier::handle(Instant now, const LinkId& link, const Want& want) {
 }
 
 // Whether it may be had at all; else entry.reason says why not.
-bool Supplier::check(Instant, Entry& entry) {
+bool Supplier::check(Instant now, Entry& entry) {
   const Want& want = entry.want;
-  const KnownGeneration* generation = parts_.generations.find(want.generation);
+  KnownGeneration* generation = parts_.generations.find(want.generation);
+  if (generation != nullptr) generation->wanted_at = now;
   if (generation == nullptr) {
     entry.reason = RefuseReason::unknown_generation;
   } else if (parts_.keeper.object_of(want.generation).is_none()) {
@@ -130,6 +131,7 @@ void Supplier::look(Instant now, uint32_t index) {
     case Catalog::Find::missing:
       parts_.counters.add(Counter::replica_wants_waited);
       entry.state = State::waiting;
+      wait_ends_ = std::min(wait_ends_, entry.came + want_age_max);
       parts_.catalog.wait(object, offset, parts_.first_waiter + index);
       return;
     case Catalog::Find::gone:
@@ -291,22 +293,21 @@ void Supplier::handle(Instant now, const WriteDone& event) {
 // Time -------------------------------------------------------------------------------------------
 
 void Supplier::handle_timeout(Instant now) {
-  if (pool_.in_use() == 0) return;
+  if (now < wait_ends_) return;
+  wait_ends_ = Instant::never();
   for (uint32_t i = 0; i < wants_max; ++i) {
     if (!pool_.is_taken(i) || entries_[i].state != State::waiting) continue;
-    if (now - entries_[i].came >= want_age_max) refuse(i, RefuseReason::busy);
+    const Instant ends = entries_[i].came + want_age_max;
+    if (ends <= now) {
+      refuse(i, RefuseReason::busy);
+    } else {
+      wait_ends_ = std::min(wait_ends_, ends);
+    }
   }
 }
 
 Instant Supplier::next_timeout() const {
-  Instant next = is_throttled_ ? throttle_.ready_at() : Instant::never();
-  if (pool_.in_use() == 0) return next;
-  for (uint32_t i = 0; i < wants_max; ++i) {
-    if (pool_.is_taken(i) && entries_[i].state == State::waiting) {
-      next = std::min(next, entries_[i].came + want_age_max);
-    }
-  }
-  return next;
+  return std::min(wait_ends_, is_throttled_ ? throttle_.ready_at() : Instant::never());
 }
 
 }  // namespace sluice::replica

@@ -125,6 +125,7 @@ class Supplier {
   BoundedQueue<uint32_t> refusals_;
   BoundedQueue<Departure> departures_;
   bool is_throttled_ = false;
+  Instant wait_ends_ = Instant::never();  // no Want that waits for its piece is too old earlier
 };
 
 }  // namespace sluice::replica

@@ -349,6 +349,10 @@
   ROW(replica_ingested_bytes, "bytes", "content read and summed for publication") \
   ROW(replica_held_pieces, "pieces", "pieces held for generations (gauge)") \
   ROW(replica_held_bytes, "bytes", "bytes of them (gauge)") \
+  ROW(replica_pinned_bytes, "bytes", "chunks pinned for them: what short pieces share is pinned whole (gauge)") \
+  ROW(replica_superseded_kept, "generations", "superseded generations kept for those who read them still (gauge)") \
+  ROW(replica_superseded_cut, "generations", "of those, the ones given up though they may be read still: for room, or after the longest time") \
+  ROW(replica_publications_unchanged, "publications", "of files that are published already, with the same bytes and as many copies") \
   ROW(replica_holds_lost, "pieces", "held pieces that the store took back, or that were rotten") \
   ROW(replica_degraded, "generations", "current generations with fewer verified copies than asked for (gauge)") \
   ROW(replica_holds_failed, "generations", "generations that could not be held: no room, or no source") \

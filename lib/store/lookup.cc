@@ -399,6 +399,18 @@ uint32_t Store::choose_object() {
   return leased;
 }
 
+bool Store::is_read(std::string_view path) const {
+  const uint32_t slot = objects_.find(siphash24_128(config_.path_key, as_byte_span(path)));
+  if (slot == none) return false;
+  const Object& object = objects_[slot];
+  if (object.holds > 0 || object.wants_file) return true;
+  for (uint32_t piece = object.first_piece; piece != none; piece = pieces_[piece].in_object.next) {
+    if (pieces_[piece].state != PieceState::ready) return true;
+    if (chunks_.is_leased(pieces_[piece].extent.chunk)) return true;
+  }
+  return false;
+}
+
 bool Store::is_leased(const Object& object) const {
   uint32_t piece = object.first_piece;
   for (uint32_t i = 0; i < lease_search_max && piece != none; ++i) {

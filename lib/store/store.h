@@ -87,6 +87,10 @@ class Store {
   [[nodiscard]] uint32_t chunks(ChunkState state) const { return chunks_.count(state); }
   [[nodiscard]] uint32_t open_files() const { return files_.in_use(); }
   [[nodiscard]] uint32_t objects() const { return objects_.in_use(); }
+  /// Whether the file behind the path is being read by anybody: a worker holds a lease on a chunk
+  /// with a piece of it, or a piece is on its way. A short piece shares its chunk, and its leases,
+  /// with others. Walks the pieces of it that are in the arena.
+  [[nodiscard]] bool is_read(std::string_view path) const;
   [[nodiscard]] const Config& config() const { return config_; }
   /// Bytes reserved at construction, for the budget.
   [[nodiscard]] static uint64_t memory_bytes(const Config& config);

@@ -25,7 +25,29 @@ std::array<std::array<uint32_t, 256>, 8> make_crc_tables() {
   return tables;
 }
 
+#ifdef __x86_64__
+// With the processor's instruction for it: thousands of seeds sum a lot.
+__attribute__((target("sse4.2"))) uint32_t crc32c_by_instruction(Bytes data) {
+  uint64_t crc = ~0u;
+  while (data.size() >= 8) {
+    uint64_t word;
+    std::memcpy(&word, data.data(), 8);
+    crc = __builtin_ia32_crc32di(crc, word);
+    data = data.subspan(8);
+  }
+  auto rest = static_cast<uint32_t>(crc);
+  for (const std::byte byte : data) {
+    rest = __builtin_ia32_crc32qi(rest, static_cast<uint8_t>(byte));
+  }
+  return ~rest;
+}
+#endif
+
 uint32_t crc32c(Bytes data) {
+#ifdef __x86_64__
+  static const bool has_instruction = __builtin_cpu_supports("sse4.2") != 0;
+  if (has_instruction) return crc32c_by_instruction(data);
+#endif
   static const auto tables = make_crc_tables();
   uint32_t crc = ~0u;
   while (data.size() >= 8) {

@@ -46,6 +46,14 @@ void ReplicaWorld::check() {
       }
     }
   }
+  // Only now: a node that was stopped hears of several generations within one turn, and tells of
+  // the redirect to a candidate when that one is current already.
+  for (const auto& [index, path] : redirected_) {
+    if (!nodes_[index]->is_alive()) continue;
+    const GenerationId led_to = watched_[index].led[path].back().generation;
+    if (current(index, path) == led_to) seen_current_[index].insert(led_to);
+  }
+  redirected_.clear();
   if (now_ns_ >= check_due_ns_) check_periodically();
 }
 
@@ -165,7 +173,7 @@ void ReplicaWorld::handle_redirect(uint32_t index, const Redirect& redirect) {
   led.push_back({now_ns_, redirect.generation});
   if (redirect.generation.is_none() || before == redirect.generation) return;
   const GenerationId is_current = current(index, path);
-  if (is_current == redirect.generation) seen_current_[index].insert(redirect.generation);
+  redirected_.emplace_back(index, path);
   // Where nothing is current (any more) a candidate may be led to, and another in its place.
   if (seen_current_[index].contains(before) && redirect.generation < before) {
     fail(host_name(index) + ": " + path + " leads back to an older generation");

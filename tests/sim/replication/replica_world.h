@@ -159,6 +159,7 @@ class ReplicaWorld {
   std::set<replica::GenerationId> committed_;
   std::set<std::string> unpublished_;                                 // at some time
   std::map<uint32_t, std::set<replica::GenerationId>> seen_current_;  // by node
+  std::vector<std::pair<uint32_t, std::string>> redirected_;          // in this step: node, path
   int64_t fault_ns_ = -1'000'000'000'000;
   int64_t check_due_ns_ = 0;
   uint64_t readings_ = 0, readings_complete_ = 0, commits_ = 0;

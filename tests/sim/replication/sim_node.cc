@@ -51,6 +51,7 @@ SimNode::SimNode(const SimNodeOptions& options, FakeMover& mover, SimulatedEtcd&
 // -----------------------------------------------------------------------------------------------
 
 void SimNode::start(int64_t now_ns) {
+  next_known_ = false;
   ASSERT(!process_);
   process_ = std::make_unique<Process>();
   Process& p = *process_;
@@ -113,6 +114,7 @@ void SimNode::start(int64_t now_ns) {
 }
 
 void SimNode::kill(int64_t now_ns, bool silently) {
+  next_known_ = false;
   note(now_ns, silently ? "loses its power" : "is killed");
   mover_.kill(host_, silently);
   if (options_.has_registry) etcd_.kill(options_.index);
@@ -121,6 +123,7 @@ void SimNode::kill(int64_t now_ns, bool silently) {
 }
 
 void SimNode::set_stopped(int64_t now_ns, bool stopped) {
+  next_known_ = false;
   note(now_ns, stopped ? "is stopped" : "goes on");
   stopped_ = stopped;
   mover_.set_stopped(host_, stopped);
@@ -131,6 +134,7 @@ void SimNode::set_stopped(int64_t now_ns, bool stopped) {
 // -----------------------------------------------------------------------------------------------
 
 void SimNode::put_file(int64_t now_ns, const std::string& path, uint64_t size, uint64_t seed) {
+  next_known_ = false;
   note(now_ns, "has another " + path + ", " + std::to_string(size) + " bytes");
   disk_->put(now_ns, path, size, seed);
   files_[path] = seed;
@@ -138,12 +142,14 @@ void SimNode::put_file(int64_t now_ns, const std::string& path, uint64_t size, u
 }
 
 uint32_t SimNode::publish(int64_t now_ns, const std::string& path, uint8_t copies) {
+  next_known_ = false;
   note(now_ns, "is told to publish " + path + ", copies " + std::to_string(copies));
   return process_->node->publish(Instant::from_ns(now_ns), wall_start_ns + now_ns + wall_offset_ns_,
                                  path, copies);
 }
 
 uint32_t SimNode::unpublish(int64_t now_ns, const std::string& path) {
+  next_known_ = false;
   note(now_ns, "is told to unpublish " + path);
   return process_->node->unpublish(Instant::from_ns(now_ns), path);
 }
@@ -188,10 +194,10 @@ bool SimNode::is_being_fetched(const Extent& extent) const {
 // Time
 // -----------------------------------------------------------------------------------------------
 
-int64_t SimNode::next_ns() const {
+int64_t SimNode::own_next_ns() const {
   if (!process_ || stopped_) return INT64_MAX;
   const Process& p = *process_;
-  int64_t next = mover_.has_events(host_) ? int64_t{0} : INT64_MAX;
+  int64_t next = INT64_MAX;
   for (uint32_t w = 0; w < 2; ++w) {
     next = std::min({next, p.to_store[w].next_ns(), p.to_worker[w].next_ns()});
   }
@@ -209,6 +215,7 @@ bool SimNode::has_mail() const {
 
 void SimNode::turn(int64_t now_ns) {
   if (!process_ || stopped_) return;
+  next_known_ = false;
   turn_node(now_ns);
   turn_reader(now_ns);
   turn_store(now_ns);
@@ -283,6 +290,11 @@ void SimNode::turn_store(int64_t now_ns) {
   const Instant now = Instant::from_ns(now_ns);
   ToOverlay to_overlay;
   while (p.to_overlay.receive(now_ns, to_overlay)) {
+    if (const auto* ask = std::get_if<AskReaders>(&to_overlay)) {
+      const bool are_there = p.store->is_read(internal_name(ask->generation).view());
+      p.overlay->tell_readers({ask->generation, are_there});
+      continue;
+    }
     const std::string_view changed = p.overlay->handle(now, to_overlay);
     if (!changed.empty()) p.store->handle_change(now, changed);
   }

@@ -85,18 +85,38 @@ class SimNode {
   }
 
   void turn(int64_t now_ns);
-  [[nodiscard]] int64_t next_ns() const;
+  /// When there is something to do by itself; what its movers have for it is asked for each time.
+  [[nodiscard]] int64_t next_ns() const {
+    if (mover_.has_events(host_) && process_ && !stopped_) return 0;
+    if (!next_known_) {
+      next_ns_ = own_next_ns();
+      next_known_ = true;
+    }
+    return next_ns_;
+  }
 
   // State
   [[nodiscard]] const SimNodeOptions& options() const { return options_; }
   [[nodiscard]] replica::NodeId id() const { return id_; }
   [[nodiscard]] replica::NodeEpoch epoch() const { return epoch_; }
-  [[nodiscard]] replica::Node& node() { return *process_->node; }
-  [[nodiscard]] Reader& reader() { return *process_->reader; }
-  [[nodiscard]] store::Store& store() { return *process_->store; }
+  [[nodiscard]] replica::Node& node() {
+    next_known_ = false;
+    return *process_->node;
+  }
+  [[nodiscard]] Reader& reader() {
+    next_known_ = false;
+    return *process_->reader;
+  }
+  [[nodiscard]] store::Store& store() {
+    next_known_ = false;
+    return *process_->store;
+  }
   [[nodiscard]] const stats::Counters& counters() const { return *process_->counters; }
   [[nodiscard]] const content::ChunkPins& pins() const { return *process_->pins; }
-  [[nodiscard]] SimulatedDisk& disk() { return *disk_; }
+  [[nodiscard]] SimulatedDisk& disk() {
+    next_known_ = false;
+    return *disk_;
+  }
   [[nodiscard]] const content::ArenaView& arena() const { return arena_; }
 
   using Pieces = std::map<content::PieceNumber, content::Extent>;
@@ -166,6 +186,7 @@ class SimNode {
     uint32_t timeout_repeats = 0;
   };
 
+  [[nodiscard]] int64_t own_next_ns() const;
   void turn_node(int64_t now_ns);
   void turn_reader(int64_t now_ns);
   void turn_store(int64_t now_ns);
@@ -198,6 +219,9 @@ class SimNode {
   int64_t wall_offset_ns_ = 0;
   int64_t started_ns_ = 0;
   bool stopped_ = false;
+  // What next_ns() said, until anything is done with the node.
+  mutable bool next_known_ = false;
+  mutable int64_t next_ns_ = 0;
   uint64_t trace_ = 0xcbf29ce484222325;
   content::ArenaView arena_;
   std::unique_ptr<SimulatedDisk> disk_;

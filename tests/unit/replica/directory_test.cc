@@ -193,6 +193,24 @@ TEST(Directory, AHolderThatCannotAndNobodyElseIsDegraded) {
   EXPECT_EQ(world.state(0, ticket), PublishState::published) << "it is asked again";
 }
 
+TEST(Directory, RoomThatBecomesFreeIsFoundByADegradedFile) {
+  World world(2);
+  world[1].room = 1500;
+  for (size_t i = 0; i < 2; ++i) world.start(i);
+  world.connect_all();
+  const uint32_t first = world.publish(0, "one", 7, 2);
+  world.settle();
+  EXPECT_EQ(world.directory(0).status(first).state, PublishState::published);
+  const uint32_t second = world.publish(0, "two", 8, 2);
+  world.settle();
+  EXPECT_EQ(world.directory(0).status(second).state, PublishState::degraded);
+  static_cast<void>(world.directory(0).unpublish(world.now(), "one"));
+  world.advance(60_s);
+  EXPECT_EQ(world.directory(0).status(second).state, PublishState::published);
+  world.check_agreement();
+  EXPECT_EQ(world.fault(), "");
+}
+
 TEST(Directory, AFileThatChangesWhileItIsPublishedFails) {
   Cluster world(2);
   const uint32_t first = world.publish(0, "film", 7, 2);

@@ -140,6 +140,11 @@ class PlaneHost {
     if (plane->next_timeout() <= now) plane->handle_timeout(now);
     for (Post post; plane->poll_post(now, post); worked = true) mover_.post(index, post);
     for (ToOverlay message; plane->poll_overlay(message); worked = true) {
+      if (const auto* ask = std::get_if<AskReaders>(&message)) {
+        overlay->tell_readers(
+            {ask->generation, store->is_read(internal_name(ask->generation).view())});
+        continue;
+      }
       const std::string changed(overlay->handle(now, message));
       if (!changed.empty()) store->handle_change(now, changed);
     }
