@@ -17,21 +17,23 @@ sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(ROOT / "tests" / "integration"))
 
 from rig.content import Pattern  # noqa: E402
-from testbed.bench import Bench, leftovers, missing  # noqa: E402
+from testbed.bench import Bench, missing  # noqa: E402
 from testbed.kernel import find_kernel  # noqa: E402
+from testbed.leftovers import KINDS, Before  # noqa: E402
 from testbed.report import CaseRecord, Report  # noqa: E402
 from testbed.server import BUILD, HOST_SETUP  # noqa: E402
 from testbed.topology import read_topology  # noqa: E402
 
 OUTPUT = ROOT / "build" / "dts"
 REPORT = pytest.StashKey()
+BEFORE = pytest.StashKey()
 RECORD = pytest.StashKey()
 
 
 def pytest_configure(config):
     # Ended by a time limit: the machines still go away.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    config.stash[REPORT] = Report()
+    config.stash[REPORT], config.stash[BEFORE] = Report(), Before()
 
 
 def pytest_collection_modifyitems(config, items):
@@ -80,7 +82,8 @@ def pytest_sessionfinish(session):
     report = session.config.stash[REPORT]
     if session.config.option.collectonly or not report.cases:
         return
-    report.left = leftovers()
+    report.left, report.strange = session.config.stash[BEFORE].leftovers()
+    report.looked_at = KINDS
     if report.left:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     OUTPUT.mkdir(parents=True, exist_ok=True)
@@ -91,8 +94,11 @@ def pytest_sessionfinish(session):
 
 def pytest_terminal_summary(terminalreporter, config):
     if not config.option.collectonly:
-        for each in config.stash[REPORT].left:
+        report = config.stash[REPORT]
+        for each in report.left:
             terminalreporter.write_line(f"LEFT BEHIND: {each}")
+        if report.looked_at and not report.left:
+            terminalreporter.write_line(f"nothing was left behind ({report.looked_at})")
         terminalreporter.write_line(f"report: {OUTPUT.relative_to(ROOT)}/report.md")
 
 

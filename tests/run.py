@@ -17,14 +17,14 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from checks import builds, dts, fuzz, headers, integration, layering, ledger, style, tidy  # noqa: E402
+from checks import builds, drivers, dts, fuzz, headers, integration, layering, ledger, style, tidy  # noqa: E402
 from checks.context import Context, Outcome  # noqa: E402
-
 
 
 def check_text(context):
     outcome = style.check_text(context)
     outcome.add(ledger.check(context))
+    outcome.add(drivers.check(context))
     return outcome
 
 

@@ -1,4 +1,4 @@
-"""Flood: the kernel's pktgen, SYNs, malformed frames and wrk at the highest rate the machine gives; downloads go on, drops add up."""
+"""Flood: the kernel's pktgen, Pktgen-DPDK, SYNs, malformed frames and wrk at the highest rate the machine gives; downloads go on, drops add up."""
 import json
 import re
 import tomllib
@@ -6,6 +6,7 @@ import tomllib
 import pytest
 
 from testbed.checks import eventually
+from testbed.pktgen_dpdk import SCRIPTS, find_pktgen_dpdk, verify_pktgen_dpdk
 from testbed.server import HOST_SETUP, ROOT, Sluiced
 from testbed.traffic import Accounts, Downloads, LongQueue, Pktgen, SynFlood, client_syns, left_interface, malformed_words, missed
 
@@ -119,6 +120,23 @@ def test_malformed_frames(bench, served, link, tree, case):
               f"{accounts.moved()['rx_frames']} arrived")
     case.verify(f"{len(sent)} causes, each counted as often as sent", not wrong, wrong)
     case.note(f"causes: {', '.join(sorted(sent))}")
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_pktgen_dpdk(bench, served, link, tree, script, case):
+    """Pktgen-DPDK, where it is found, by a Lua script of dts/pktgen, while a client downloads.
+
+    Steps:
+        Downloads in the client. Pktgen-DPDK out of a packet socket of the same interface: 64-byte UDP frames as fast as they go; SYNs
+        from 10,000 addresses; five kinds of background in turns.
+    Verify:
+        Each download exact. What sluice counted under each part's cause, and what the device missed, is what Pktgen's port sent.
+    """
+    program, reason = find_pktgen_dpdk()
+    if not program:
+        pytest.skip(reason)
+    with LongQueue(bench["client"], bench.interfaces["client"][link][0]) as queue:
+        verify_pktgen_dpdk(program, bench, served, tree, link, script, case, lost=queue.dropped)
 
 
 def test_everything_at_once_and_nothing_leaks(bench, served, link, tree, case):

@@ -1,7 +1,10 @@
 """Namespaces: the smoke suite's downloads on each kind of software port, in network namespaces: no machine boots, seconds."""
+import json
+
 import pytest
 
 from testbed.checks import eventually, fetch, verify_bytes, verify_end, verify_offloads
+from testbed.pktgen_dpdk import SCRIPTS, find_pktgen_dpdk, verify_pktgen_dpdk
 from testbed.server import Sluiced
 
 TOPOLOGY = "namespaces"
@@ -64,6 +67,33 @@ def test_the_cable_is_pulled_and_put_back(served, bench, tree, link, case):
     client.run("ip", "-6", "address", "add", end.prefix(6), "dev", bench.interfaces["client"][link][0], "nodad")
     case.verify("4 MB arrived whole over IPv4", fetch(bench, tree, link))
     case.verify("4 MB arrived whole over IPv6", fetch(bench, tree, link, family=6))
+
+
+def dropped_on_the_way(bench, link):
+    """Frames towards the server that interfaces of the two namespaces say they have dropped."""
+    client, server = bench["client"], bench["server"]
+    interface = bench.interfaces["client"][link][0]
+    here = json.loads(client.run("ip", "-s", "-j", "link", "show", "dev", interface).out)
+    there = [each for each in json.loads(server.run("ip", "-s", "-j", "link").out) if each["ifname"] != "lo"]
+    return here[0]["stats64"]["tx"]["dropped"] + sum(each["stats64"][way]["dropped"] for each in there for way in ("rx", "tx"))
+
+
+# (Over the others, what is dropped on the way counts a download's frames too, or counts twice.)
+@pytest.mark.parametrize("link", ["af_packet"], indirect=True)
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_pktgen_dpdk(served, bench, tree, link, script, case):
+    """Pktgen-DPDK, where it is found, at the rate that this host gives, by a Lua script of dts/pktgen, while a client downloads.
+
+    Steps:
+        Downloads in the client. Pktgen-DPDK out of a packet socket of the same interface.
+    Verify:
+        Each download exact. What sluice counted under each part's cause, what its port missed and what interfaces between the two
+        dropped is what Pktgen's port sent.
+    """
+    program, reason = find_pktgen_dpdk()
+    if not program:
+        pytest.skip(reason)
+    verify_pktgen_dpdk(program, bench, served, tree, link, script, case, lost=lambda: dropped_on_the_way(bench, link), times=10)
 
 
 def test_sluiced_ends_well(served, link, case):

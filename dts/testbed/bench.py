@@ -131,16 +131,3 @@ def sweep_folders():
         found = re.match(rf"(?:{PREFIX}|{INSTANCE_PREFIX})(\d+)-", path.name)
         if found and not pathlib.Path(f"/proc/{found[1]}").exists():
             shutil.rmtree(path, ignore_errors=True)
-
-
-def leftovers():
-    """What this runner has left behind, now that every bench is down: folders, namespaces, processes."""
-    mark = f"{PREFIX}{os.getpid()}-"
-    found = [str(path) for folder in ("/tmp", "/run/netns", RUNTIME, "/dev/hugepages", "/dev/shm")
-             for path in pathlib.Path(folder).glob(f"*{mark}*")]
-    for path in pathlib.Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            words = (path / "cmdline").read_bytes()
-            if mark.encode() in words and path.name != str(os.getpid()):
-                found.append(f"process {path.name}: {words[:120].replace(bytes(1), b' ').decode(errors='replace')}")
-    return found

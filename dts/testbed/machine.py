@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from testbed import MachineLost
 from testbed.channel import Channel, to_base64, to_text
 from testbed.qmp import Qmp
+from testbed.topology import DPDK_LIBRARIES, MODELS
 
 HERE = pathlib.Path(__file__).resolve().parent
 QEMU = "qemu-system-x86_64"
@@ -202,7 +203,8 @@ class Machine:
         spec = self.spec
         append = ["console=ttyS0", "panic=-1", "quiet", "mitigations=off", "nokaslr", "tsc=reliable", "no_timer_check", "nowatchdog",
                   f"sluice.name={spec.name}", f"sluice.stage2={HERE / 'stage2.sh'}",
-                  f"sluice.agent={HERE / 'agent.py'}", f"sluice.modules={self.kernel.modules}"]
+                  f"sluice.agent={HERE / 'agent.py'}", f"sluice.modules={self.kernel.modules}",
+                  f"sluice.pmds={','.join(sorted({*DPDK_LIBRARIES, *(model[2] for model in MODELS.values())}))}"]
         words = [QEMU, "-name", f"sluice-{spec.name}", "-nodefaults", "-display", "none", "-no-reboot", "-no-user-config",
                  "-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-smp", str(spec.cores), "-m", str(spec.memory_mib),
                  "-M", "q35,kernel-irqchip=split" if spec.iommu else "q35",

@@ -40,6 +40,8 @@ class Report:
         self.tables = {}
         self.facts = {}
         self.left = []  # what the run did not take away
+        self.strange = []  # what is new on the host besides
+        self.looked_at = ""  # where that was looked for
         self.started = datetime.datetime.now(datetime.timezone.utc)
 
     def table(self, title):
@@ -55,7 +57,8 @@ class Report:
                  f"{counts['passed']} passed, {counts['failed']} failed, {counts['skipped']} skipped, in {seconds:.0f} s, "
                  f"on {platform.node()} ({platform.release()}).", ""]
         lines += [f"- {name}: {value}" for name, value in self.facts.items()]
-        lines += [f"- **left behind**: {each}" for each in self.left] or ["- left behind: nothing"]
+        lines += [f"- **left behind**: {each}" for each in self.left] or [f"- left behind: nothing ({self.looked_at})"]
+        lines += [f"- new on this host, by others: {len(self.strange)}, as {', '.join(self.strange[:4])}"] if self.strange else []
         for table in self.tables.values():
             lines += ["", table.markdown()]
         for suite in dict.fromkeys(case.suite for case in self.cases):

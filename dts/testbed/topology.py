@@ -20,14 +20,16 @@ from dataclasses import dataclass, field
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "topologies"
 SERVER_END, CLIENT_END = 2, 1
 
-# QEMU's device, and its kernel module, of each model that a topology may name.
+# QEMU's device, its kernel module and its library of DPDK, of each model that a topology may name.
 MODELS = {
-    "virtio": ("virtio-net-pci", "virtio_net"),
-    "vmxnet3": ("vmxnet3", "vmxnet3"),
-    "e1000e": ("e1000e", "e1000e"),
-    "e1000": ("e1000", "e1000"),
-    "e1000-82545em": ("e1000-82545em", "e1000"),
+    "virtio": ("virtio-net-pci", "virtio_net", "net_virtio"),
+    "vmxnet3": ("vmxnet3", "vmxnet3", "net_vmxnet3"),
+    "e1000e": ("e1000e", "e1000e", "net_e1000"),
+    "e1000": ("e1000", "e1000", "net_e1000"),
+    "e1000-82545em": ("e1000-82545em", "e1000", "net_e1000"),
 }
+# What a machine has of DPDK's libraries besides.
+DPDK_LIBRARIES = ("bus_pci", "bus_vdev", "mempool_ring", "net_tap", "net_af_packet")
 # What an end may be where the machines are namespaces: a port of sluiced, or the kernel's TCP.
 SPACE_MODELS = ("tap", "af_packet", "af_xdp", "kernel")
 

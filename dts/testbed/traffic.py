@@ -140,7 +140,7 @@ def missed(moved):
 
 def client_syns(machine):
     """SYNs that a machine's kernel has sent: connections begun, and SYNs sent again."""
-    snmp, extended = (machine.read(f"/proc/net/{name}").decode().splitlines() for name in ("snmp", "netstat"))
+    snmp, extended = (machine.run("cat", f"/proc/net/{name}").out.splitlines() for name in ("snmp", "netstat"))
 
     def row(lines, kind):
         names, values = (line.split()[1:] for line in lines if line.startswith(kind))
