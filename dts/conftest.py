@@ -22,7 +22,7 @@ from testbed.kernel import find_kernel  # noqa: E402
 from testbed.leftovers import KINDS, Before  # noqa: E402
 from testbed.report import CaseRecord, Report  # noqa: E402
 from testbed.server import BUILD, HOST_SETUP  # noqa: E402
-from testbed.topology import read_topology  # noqa: E402
+from testbed.topology import chosen, read_topology  # noqa: E402
 
 OUTPUT = ROOT / "build" / "dts"
 REPORT = pytest.StashKey()
@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: (item.path.stem != "test_smoke", item.module.TOPOLOGY != "drivers"))
     reasons = {}
     for item in items:
-        kind = read_topology(item.module.TOPOLOGY).machines_are
+        kind = read_topology(chosen(item.module.TOPOLOGY)).machines_are
         if kind not in reasons:
             reasons[kind] = missing(kind)
             if reasons[kind] is None and not (BUILD / "app" / "sluiced").exists():
@@ -144,7 +144,7 @@ class Rack:
         self._bench = None
 
     def get(self, name):
-        if self._bench and (self._bench.topology.name != name or not self._bench.is_whole()):
+        if self._bench and (self._bench.topology.name != pathlib.Path(name).stem or not self._bench.is_whole()):
             self.close()
         if not self._bench:
             self._bench = Bench(read_topology(name), OUTPUT / "logs").__enter__()
@@ -167,9 +167,9 @@ def rack(tree):
 @pytest.fixture(scope="module")
 def bench(request, rack):
     """The machines of the suite's TOPOLOGY, with the clients' addresses set and the server as it booted."""
-    up = rack.get(request.module.TOPOLOGY)
+    up = rack.get(chosen(request.module.TOPOLOGY))
     yield up
-    if up.topology.machines_are == "qemu" and "server" in up.machines and up["server"].is_running():
+    if up.topology.machines_are != "namespaces" and "server" in up.machines and up["server"].is_running():
         up["server"].run(HOST_SETUP, "--undo", timeout=120, check=False)
         up.name_ends("server")
     if request.session.testsfailed:

@@ -123,7 +123,7 @@ def test_a_nic_is_removed_and_put_back(bench, tree, case):
         case.verify("both are under way", eventually(lambda: running.stats()["http_responses"] == before + 2))
         server.unplug(gone)
         # The slot's button blinks for five seconds before the kernel acts (PCIe base specification, 6.7.1.5).
-        case.verify("the NIC is gone while sluiced runs", eventually(lambda: gone.id not in server.plugged(), 60), running.logged()[-1500:])
+        case.verify("the NIC is gone while sluiced runs", eventually(lambda: gone.id not in server.plugged(), 150), running.logged()[-1500:])
         said = running.logged()
         case.verify("the log says so", "its device is being removed" in said and "let go" in said, said[-1500:])
         facts = running.port_facts()
@@ -139,7 +139,7 @@ def test_a_nic_is_removed_and_put_back(bench, tree, case):
         case.verify("exit status 0", status == 0, (status, running.logged()[-1500:]))
     # What the client knows of the old one's address is the same for the new one.
     server.plug(gone)
-    case.verify("a NIC is in the slot again", eventually(lambda: bench.find_end(gone), 60))
+    case.verify("a NIC is in the slot again", eventually(lambda: bench.find_end(gone), 150))
     with serve(bench, prepare(bench, ["e1000e"]), tree):
         case.verify("it serves", fetch(bench, tree, "e1000e"))
 
@@ -158,7 +158,7 @@ def test_the_server_is_killed_and_started_again(bench, tree, case):
         job = client.start_job("curl", "-sS", "--fail", "--limit-rate", "50k", "--speed-limit", 1, "--speed-time", 10, "-o", "/run/part",
                                nic.url(largest(tree)))
         idle = client.start_job("python3", "-I", "-c", IDLE_CONNECTION, nic.ip(), "/1.bin")
-        case.verify("a second connection is open and idle", eventually(lambda: "answered" in idle.output(), 30), idle.output())
+        case.verify("a second connection is open and idle", eventually(lambda: "answered" in idle.output()), idle.output())
         server.kill()
     code = job.wait(90)
     part = client.read("/run/part")
@@ -169,7 +169,7 @@ def test_the_server_is_killed_and_started_again(bench, tree, case):
     bench.name_ends("server")
     with serve(bench, prepare(bench, ["virtio"]), tree):
         client.shell("touch /run/go-on")
-        case.verify("the old connection is reset", eventually(lambda: "reset" in idle.output(), 30), idle.output())
+        case.verify("the old connection is reset", eventually(lambda: "reset" in idle.output()), idle.output())
         case.verify("the machine serves the same bytes", fetch(bench, tree, "virtio"))
     client.shell("rm -f /run/go-on /run/part")
 
@@ -210,7 +210,7 @@ def test_a_client_is_killed_and_started_again(bench, tree, case):
         case.note(f"the client was up again after {client.wait_up():.0f} s")
         bench.name_ends("client")
         case.verify("the new download is exact", fetch(bench, tree, "virtio"))
-        gone = eventually(lambda: running.stats()["tcp_connections"] == 0, 90)
+        gone = eventually(lambda: running.stats()["tcp_connections"] == 0, 180)
         stats = running.stats()
         case.verify("the old connection has ended", gone, {key: stats[key] for key in ("tcp_connections", "tcp_timed_out", "tcp_reset_by_peer")})
         case.note(f"ended by the peer's reset: {stats['tcp_reset_by_peer']}, by time: {stats['tcp_timed_out']}")

@@ -3,9 +3,14 @@ import json
 
 import pytest
 
+from rig.namespace import Namespace, quiet_kernel_side, run
+from testbed.bench import Bench
 from testbed.checks import eventually, fetch, verify_bytes, verify_end, verify_offloads
 from testbed.pktgen_dpdk import SCRIPTS, find_pktgen_dpdk, verify_pktgen_dpdk
+from testbed.profiles import expected_of
 from testbed.server import Sluiced
+from testbed.topology import read_topology
+from testbed.wires import PREFIX
 
 TOPOLOGY = "namespaces"
 SMALL = ("--max-connections", "400", "--max-objects", "1000")
@@ -106,3 +111,52 @@ def test_sluiced_ends_well(served, link, case):
     """
     verify_end(served, case)
     case.verify("its folder in /var/run/dpdk is gone", eventually(lambda: not served.runtime_folder().exists(), 5))
+
+
+HOSTS = """
+title = "hosts: what a rack's topology looks like, with namespaces where the servers would be"
+machines = "hosts"
+[machine.server]
+reach = ["ip", "netns", "exec", "{server}"]
+[machine.client]
+reach = ["ip", "netns", "exec", "{client}"]
+[[link]]
+name = "rack"
+ends = [{{ machine = "server", interface = "r2", port = "af_packet:r2", driver = "net_af_packet" }}, {{ machine = "client", interface = "r1" }}]
+"""
+
+
+def test_real_machines_are_reached_by_a_command(bench, tree, tmp_path, case):
+    """A topology of real machines: the agent at the other end of a command, as of ssh, does what suites ask; its jobs end with the connection.
+
+    Steps:
+        Two namespaces and a veth; `ip netns exec` is the command. sluiced on a packet socket; downloads; a cable; the connection is cut.
+    Verify:
+        Digests; the link's state; the client's addresses, sluiced and the agent are gone afterwards.
+    """
+    server, client = Namespace("rack-server", PREFIX), Namespace("rack-client", PREFIX)
+    try:
+        client.ip("link", "add", "r1", "type", "veth", "peer", "name", "r2", "netns", server.name)
+        quiet_kernel_side(client, "r1")
+        server.ip("link", "set", "r2", "up")
+        path = tmp_path / "rack.toml"
+        path.write_text(HOSTS.format(server=server.name, client=client.name))
+        with Bench(read_topology(path), bench.logs) as rack:
+            port = (rack.nic("rack", "server"), rack.interfaces["server"]["rack"][1])
+            running = Sluiced(rack["server"], [port], tree.folder, cache="32M", huge=False, arguments=SMALL).__enter__()
+            verify_bytes(rack, tree, "rack", case)
+            verify_offloads(rack, running, tree, "rack", expected_of(port[0]), case)
+            case.verify("its MAC address was read", port[0].mac == server.run("cat", "/sys/class/net/r2/address").stdout.decode().strip())
+            carrier = []
+            for up in (True, False):
+                rack["client"].set_link(rack.nic("rack", "client"), up)
+                carrier.append(rack["server"].read("/sys/class/net/r2/carrier").decode().strip())
+            case.verify("the cable in, the cable out: the other end says so", carrier == ["1", "0"], carrier)
+        # Nobody has stopped it: the agent did.
+        inside = run("ip", "netns", "pids", server.name)
+        case.verify("sluiced and the agent have ended with the connection", not inside.strip(), inside)
+        said = client.run("ip", "-j", "address", "show", "dev", "r1").stdout.decode()
+        case.verify("the client's addresses are gone", "10.60." not in said, said)
+    finally:
+        server.close()
+        client.close()

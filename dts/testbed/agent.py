@@ -11,16 +11,18 @@ long one does not hold up another. Nothing is waited for without a limit.
     output job [, from]                           -> out, next        standard output and error together
     read   path [, from, length]                  -> data, next
     write  path, data [, mode]                    -> {}
-    end                                           -> {}               the machine powers off
 
-Bytes travel as base64. Only the standard library: it runs with `python3 -I`.
+Bytes travel as base64. Only the standard library: it runs with `python3 -I`. With the argument `-` it speaks over standard input and output.
+When the runner has gone, so do the jobs.
 """
 import base64
+import contextlib
 import glob
 import itertools
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,7 +30,7 @@ import threading
 
 PORT_NAME = "sluice.agent"
 OUTPUT_BYTES_MAX = 8 << 20  # of one answer; more is cut off at its beginning
-JOBS = pathlib.Path("/run/agent")
+JOBS = pathlib.Path(f"/run/sluice-agent-{os.getpid()}")
 
 
 def encoded(data):
@@ -48,30 +50,41 @@ def environment(extra):
 
 
 class Agent:
-    def __init__(self, port):
-        self._in = os.fdopen(os.open(port, os.O_RDWR), "r+b", buffering=0)
+    def __init__(self, incoming, outgoing):
+        """Descriptors."""
+        self._in, self._out = os.fdopen(incoming, "rb", buffering=0), outgoing
         self._sending = threading.Lock()
         self._jobs = {}
         self._numbers = itertools.count(1)
-        self._ended = False
         JOBS.mkdir(parents=True, exist_ok=True)
 
     def serve(self):
         self._send({"id": 0, "ready": True})
         waiting = b""
-        while not self._ended:
+        while True:
             data = self._in.read(65536)
-            if not data:  # the runner has gone: so does the machine
-                return
+            if not data:
+                return self._end()
             *lines, waiting = (waiting + data).split(b"\n")
             for line in lines:
                 threading.Thread(target=self._answer, args=(json.loads(line),), daemon=True).start()
+
+    def _end(self):
+        for process in self._jobs.values():
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+        for process in self._jobs.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+        shutil.rmtree(JOBS, ignore_errors=True)
 
     def _send(self, answer):
         data = json.dumps(answer).encode() + b"\n"
         with self._sending:
             while data:
-                data = data[self._in.write(data):]
+                data = data[os.write(self._out, data):]
 
     def _answer(self, request):
         number = request.pop("id")
@@ -134,11 +147,13 @@ class Agent:
         path.chmod(mode)
         return {}
 
-    def do_end(self):
-        self._ended = True
-        threading.Timer(0.2, os._exit, (0,)).start()
-        return {}
-
 
 if __name__ == "__main__":
-    Agent(find_port()).serve()
+    if sys.argv[1:] == ["-"]:
+        # What programs print must not go between the answers.
+        speak = os.dup(1)
+        os.dup2(2, 1)
+        Agent(0, speak).serve()
+    else:
+        port = os.open(find_port(), os.O_RDWR)
+        Agent(port, port).serve()

@@ -10,9 +10,10 @@ import time
 from rig.namespace import sweep
 
 from testbed import Unavailable
+from testbed.host import Host
 from testbed.kernel import find_kernel
 from testbed.machine import QEMU, Machine
-from testbed.server import INSTANCE_PREFIX, address_client, name_interfaces
+from testbed.server import INSTANCE_PREFIX, address_client, find_real_ends, name_interfaces, unaddress_client
 from testbed.space import Space, interface_of, join, port_of
 from testbed.wires import PREFIX, Wires
 
@@ -27,6 +28,8 @@ def missing(machines):
         return "needs /dev/net/tun"
     if machines == "namespaces":
         return None if shutil.which("ip") else "ip is missing (package iproute2)"
+    if machines == "hosts":
+        return None
     for tool, package in ((QEMU, "qemu-system-x86"), ("/sbin/modprobe", "kmod"), ("/bin/busybox", "busybox-static")):
         if not shutil.which(tool):
             return f"{tool} is missing (package {package})"
@@ -61,6 +64,8 @@ class Bench:
             started = time.monotonic()
             if self.topology.machines_are == "namespaces":
                 self._join_namespaces(folder)
+            elif self.topology.machines_are == "hosts":
+                self._reach(folder)
             else:
                 self._boot(folder)
             self.boot_seconds = time.monotonic() - started
@@ -92,9 +97,22 @@ class Bench:
         for name, space in self.machines.items():
             self.interfaces[name] = {nic.link: (interface_of(nic), port_of(nic)) for nic in space.nics}
 
+    def _reach(self, folder):
+        for spec in self.topology.machines.values():
+            self.machines[spec.name] = host = Host(spec, self.topology.nics(spec.name), folder)
+            self._stack.callback(host.close)
+            host.start()
+            host.wait_up()
+            self.interfaces[spec.name] = find_real_ends(host)
+            if spec.name != "server":
+                self._stack.callback(unaddress_client, host, self.interfaces[spec.name])
+                address_client(host, self.interfaces[spec.name])
+
     def name_ends(self, name):
         """After a machine has booted: what its interfaces are called; a client gets its addresses."""
         machine = self.machines[name]
+        if self.topology.machines_are == "hosts":
+            return
         self.interfaces[name] = name_interfaces(machine)
         if name != "server":
             address_client(machine, self.interfaces[name])

@@ -11,12 +11,11 @@ from testbed import MachineLost
 
 
 class Channel:
-    """Speaks testbed/agent.py's language over a unix socket. Any thread may ask."""
+    """Speaks testbed/agent.py's language over a connected socket. Any thread may ask."""
 
-    def __init__(self, path, label):
+    def __init__(self, connected, label):
         self._label = label
-        self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.connect(str(path))
+        self._socket = connected
         self._numbers = itertools.count(1)
         self._waiting = {0: queue.Queue()}
         self._lock = threading.Lock()

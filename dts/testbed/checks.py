@@ -3,8 +3,8 @@ import hashlib
 import time
 
 
-def eventually(check, seconds=15):
-    """Whether `check` comes true within the time."""
+def eventually(check, seconds=60):
+    """Whether `check` comes true within the time: long, as emulated machines on cores that others use may stand still."""
     deadline = time.monotonic() + seconds
     while not check():
         if time.monotonic() > deadline:

@@ -6,81 +6,39 @@
 
 It has no disk: the host's root is its own, read-only, below a layer of memory. It ends with the runner, however that ends.
 """
-import base64
 import contextlib
 import ctypes
 import os
 import pathlib
-import shlex
 import signal
+import socket
 import subprocess
 import time
-from dataclasses import dataclass
 
 from testbed import MachineLost
-from testbed.channel import Channel, to_base64, to_text
+from testbed.channel import Channel
 from testbed.qmp import Qmp
+from testbed.remote import Remote
 from testbed.topology import DPDK_LIBRARIES, MODELS
 
 HERE = pathlib.Path(__file__).resolve().parent
 QEMU = "qemu-system-x86_64"
 PR_SET_PDEATHSIG = 1
-UP_SECONDS_MAX = 300  # 15 s on idle cores
-# Emulation may stand still for seconds while others have the cores.
-ANSWER_SECONDS_SPARE = 60
+UP_SECONDS_MAX = 600  # 15 s on idle cores
 _libc = ctypes.CDLL(None)
 
 
-@dataclass(frozen=True)
-class Done:
-    """How a command in a machine ended."""
-
-    words: tuple
-    rc: int
-    out: str
-    err: str
-
-
-class Job:
-    """A program that runs on in a machine."""
-
-    def __init__(self, machine, words, job, pid):
-        self.machine, self.words, self.pid = machine, words, pid
-        self._job = job
-
-    def poll(self):
-        return self.machine.ask("poll", job=self._job)["rc"]
-
-    def wait(self, seconds):
-        """Returns the exit status; None: it still runs."""
-        return self.machine.ask("wait", seconds + ANSWER_SECONDS_SPARE, job=self._job, timeout_s=seconds)["rc"]
-
-    def signal(self, number=signal.SIGTERM):
-        self.machine.ask("signal", job=self._job, number=int(number))
-
-    def output(self):
-        return to_text(self.machine.ask("output", job=self._job)["out"])
-
-    def stop(self, seconds=30):
-        """Asks it to end, then insists. Returns its exit status (None: it had to be killed)."""
-        self.signal(signal.SIGTERM)
-        code = self.wait(seconds)
-        if code is None:
-            self.signal(signal.SIGKILL)
-            self.wait(10)
-        return code
-
-
-class Machine:
+class Machine(Remote):
     hugepages = True
+    is_emulated = True
 
     def __init__(self, spec, nics, kernel, folder):
         """spec: topology.MachineSpec; nics: its topology.Nic; folder: for sockets and the console's log."""
+        super().__init__(spec.name)
         self.spec, self.nics, self.kernel = spec, nics, kernel
-        self.name = spec.name
         self.console = pathlib.Path(folder) / f"{spec.name}.console"
         self._folder = pathlib.Path(folder)
-        self._process = self._channel = self._qmp = None
+        self._process = self._qmp = None
         self._started = 0.0
 
     # ------------------------------------------------------------------ life
@@ -94,13 +52,15 @@ class Machine:
             self._process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                              pass_fds=passed, start_new_session=True, preexec_fn=_die_with_parent)
         self._started = time.monotonic()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not (self._socket("agent").exists() and self._socket("qmp").exists()):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 said = (self._folder / f"{self.name}.qemu.log").read_text(errors="replace")
                 raise MachineLost(f"QEMU of {self.name} does not start: {said.strip()[-800:]}")
             time.sleep(0.05)
-        self._channel = Channel(self._socket("agent"), f"machine {self.name}")
+        agent = socket.socket(socket.AF_UNIX)
+        agent.connect(str(self._socket("agent")))
+        self._channel = Channel(agent, f"machine {self.name}")
         self._qmp = Qmp(self._socket("qmp"))
 
     def wait_up(self, seconds=UP_SECONDS_MAX):
@@ -115,22 +75,10 @@ class Machine:
         return self._process is not None and self._process.poll() is None
 
     def kill(self):
-        """As if the plug were pulled."""
-        self._end(graceful=False)
-
-    def close(self):
-        self._end(graceful=True)
-
-    def _end(self, graceful):
-        if graceful and self.is_running():
-            with contextlib.suppress(MachineLost, RuntimeError, OSError):
-                self._channel.ask("end", 5)
-                self._process.wait(timeout=8)
-        if self.is_running():
-            self._process.kill()
+        """As if the plug were pulled: there is nothing on a disk that could suffer."""
         if self._process:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(timeout=10)
+            self._process.kill()
+            self._process.wait()
         for part in (self._channel, self._qmp):
             if part:
                 with contextlib.suppress(OSError):
@@ -139,44 +87,13 @@ class Machine:
         for kind in ("agent", "qmp"):
             self._socket(kind).unlink(missing_ok=True)
 
+    close = kill
+
     def console_text(self):
         return self.console.read_text(errors="replace") if self.console.exists() else ""
 
     def pid(self):
         return self._process.pid
-
-    # ------------------------------------------------------------------ commands inside
-    def ask(self, do, seconds=ANSWER_SECONDS_SPARE, **request):
-        if not self._channel:
-            raise MachineLost(f"machine {self.name} is not running")
-        return self._channel.ask(do, seconds, **request)
-
-    def run(self, *words, timeout=30, check=True, input=None, env=None):
-        """Runs a command to its end. Raises AssertionError when it fails (check) or takes too long."""
-        words = tuple(str(word) for word in words)
-        answer = self.ask("run", timeout + ANSWER_SECONDS_SPARE, words=words, timeout_s=timeout, env=env,
-                          input=to_base64(input) if input else None)
-        done = Done(words, answer["rc"], to_text(answer["out"]), to_text(answer["err"]))
-        if done.rc is None:
-            raise AssertionError(f"{self.name}: `{shlex.join(words)[:300]}` ran past {timeout} s:\n{done.out[-800:]}{done.err[-800:]}")
-        if check and done.rc != 0:
-            raise AssertionError(f"{self.name}: `{shlex.join(words)[:300]}` ended with {done.rc}:\n{done.out[-1500:]}{done.err[-1500:]}")
-        return done
-
-    def shell(self, script, **options):
-        """Runs a bash script to its end; returns its standard output."""
-        return self.run("bash", "-euo", "pipefail", "-c", script, **options).out
-
-    def start_job(self, *words, env=None):
-        words = tuple(str(word) for word in words)
-        answer = self.ask("start", words=words, env=env)
-        return Job(self, words, answer["job"], answer["pid"])
-
-    def write(self, path, data, mode=0o644):
-        self.ask("write", path=str(path), data=to_base64(data), mode=mode)
-
-    def read(self, path):
-        return base64.b64decode(self.ask("read", path=str(path))["data"])
 
     # ------------------------------------------------------------------ hardware
     def set_link(self, nic, up):

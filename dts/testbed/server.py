@@ -36,6 +36,27 @@ def name_interfaces(machine, nics=None, patience=50):
     raise AssertionError(f"{machine.name}: only {sorted(found)} of {sorted(wanted.values())} got an interface")
 
 
+def find_real_ends(host):
+    """Notes the MAC address, and the interface or PCI address, of each NIC of a real machine. Returns what name_interfaces() does."""
+    found = {}
+    for nic in host.nics:
+        if not nic.interface:
+            nic.interface = host.shell(f"ls /sys/bus/pci/devices/{nic.pci}/net 2>/dev/null || true").strip()
+        if nic.interface:
+            nic.mac = nic.mac or host.shell(f"cat /sys/class/net/{nic.interface}/address").strip()
+        if not nic.mac:
+            raise AssertionError(f"{host.name}: {nic.pci} is not with the kernel: the topology must say its mac")
+        found[nic.link] = (nic.interface, nic.port or nic.pci)
+    return found
+
+
+def unaddress_client(machine, interfaces):
+    """Takes away what address_client() gave."""
+    for nic in machine.nics:
+        interface = interfaces[nic.link][0]
+        machine.shell(f"ip address del {nic.prefix(4)} dev {interface}; ip -6 address del {nic.prefix(6)} dev {interface}", check=False)
+
+
 def address_client(machine, interfaces):
     """Gives a client's interfaces their addresses and brings them up."""
     for nic in machine.nics:
@@ -85,7 +106,7 @@ class Sluiced:
 
     def stop(self):
         """Returns its exit status."""
-        return self._job.stop(60)
+        return self._job.stop(120)
 
     def is_running(self):
         return self._job.poll() is None

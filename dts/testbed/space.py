@@ -17,7 +17,7 @@ import tempfile
 from rig.namespace import Namespace, carry_everything, disable_ipv6, quiet_kernel_side
 
 from testbed import MachineLost
-from testbed.machine import Done
+from testbed.remote import Done
 from testbed.wires import PREFIX
 
 PR_SET_PDEATHSIG = 1

@@ -3,6 +3,9 @@
     title = "..."
     machines = "qemu"                emulated machines
              | "namespaces"          network namespaces: nothing boots; models "tap", "af_packet", "af_xdp" face "kernel"
+             | "hosts"               real machines: [machine.NAME] has reach = ["ssh", "root@..."]; an end has pci = "0000:81:00.0" for
+                                     sluiced, with mac = "..." where the kernel does not have it, or interface = "ens1f0" for the kernel (with
+                                     port = "af_packet:ens1f0" for sluiced all the same); driver = "net_ixgbe" is DPDK's name of it
     [machine.server]                 nodes, cores, memory_mib, iommu, kernel_arguments
     [[link]]                         one cable, or one switch with more than two ends
     name = "vmxnet3"
@@ -13,12 +16,15 @@
 
 Addresses follow from the place of the link (10.60.LINK.END, fd60:LINK::END) and MAC addresses likewise.
 """
+import os
 import pathlib
 import tomllib
 from dataclasses import dataclass, field
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "topologies"
 SERVER_END, CLIENT_END = 2, 1
+# A topology of one's own, a path, instead of those of emulated machines.
+VARIABLE = "SLUICE_DTS_TOPOLOGY"
 
 # QEMU's device, its kernel module and its library of DPDK, of each model that a topology may name.
 MODELS = {
@@ -28,8 +34,8 @@ MODELS = {
     "e1000": ("e1000", "e1000", "net_e1000"),
     "e1000-82545em": ("e1000-82545em", "e1000", "net_e1000"),
 }
-# What a machine has of DPDK's libraries besides.
-DPDK_LIBRARIES = ("bus_pci", "bus_vdev", "mempool_ring", "net_tap", "net_af_packet")
+# What a machine has of DPDK's libraries besides; Pktgen-DPDK does not start without net_bond.
+DPDK_LIBRARIES = ("bus_pci", "bus_vdev", "mempool_ring", "net_tap", "net_af_packet", "net_bond")
 # What an end may be where the machines are namespaces: a port of sluiced, or the kernel's TCP.
 SPACE_MODELS = ("tap", "af_packet", "af_xdp", "kernel")
 
@@ -42,6 +48,7 @@ class MachineSpec:
     memory_mib: int = 768
     iommu: bool = False
     kernel_arguments: tuple = ()
+    reach: tuple = ()  # hosts: the command that runs another there
 
 
 @dataclass
@@ -50,24 +57,29 @@ class Nic:
 
     link: str
     machine: str
-    model: str
     kind: str
     place: int  # of the link
     end: int
+    model: str = ""
     node: int = 0
     mtu: int = 1500
     queues: int = 1
     options: str = ""  # to QEMU's device as they are
     socket: str = ""  # kind socket: what goes behind "-netdev dgram,id=..,"
     descriptors: list = field(default_factory=list)  # kind tap
+    pci: str = ""  # these five: of real machines
+    interface: str = ""
+    port: str = ""
+    driver: str = ""
+    mac: str = ""
+
+    def __post_init__(self):
+        if not self.mac and self.model:
+            self.mac = f"52:54:00:60:{self.place:02x}:{self.end:02x}"
 
     @property
     def id(self):
         return f"{self.link}{self.end}"
-
-    @property
-    def mac(self):
-        return f"52:54:00:60:{self.place:02x}:{self.end:02x}"
 
     @property
     def module(self):
@@ -131,21 +143,35 @@ class Topology:
 
 
 def read_topology(name):
-    """Reads dts/topologies/NAME.toml."""
-    with open(FOLDER / f"{name}.toml", "rb") as file:
+    """Reads dts/topologies/NAME.toml; a path with .toml at its end is one."""
+    path = pathlib.Path(name) if str(name).endswith(".toml") else FOLDER / f"{name}.toml"
+    with open(path, "rb") as file:
         text = tomllib.load(file)
-    machines = {key: MachineSpec(name=key, **{**value, "kernel_arguments": tuple(value.get("kernel_arguments", ()))})
+    machines = {key: MachineSpec(name=key, **{name: tuple(field) if isinstance(field, list) else field for name, field in value.items()})
                 for key, value in text["machine"].items()}
     machines_are = text.get("machines", "qemu")
-    models = SPACE_MODELS if machines_are == "namespaces" else MODELS
+    models = {"namespaces": SPACE_MODELS, "qemu": MODELS, "hosts": ("",)}[machines_are]
     made = {}
     for place, entry in enumerate(text["link"], 1):
         common = {"link": entry["name"], "kind": entry.get("kind", "socket"), "place": place, "mtu": entry.get("mtu", 1500)}
         ends = []
         for number, end in enumerate(entry["ends"]):
             role = SERVER_END if number == 0 else CLIENT_END if number == 1 else number + 1
-            if end["machine"] not in machines or end["model"] not in models:
+            if end["machine"] not in machines or end.get("model", "") not in models:
                 raise ValueError(f"{name}.toml: link {entry['name']}: no machine or model as in {end}")
+            if machines_are == "hosts" and not end.get("pci") and not end.get("interface"):
+                raise ValueError(f"{name}: link {entry['name']}: neither pci nor interface in {end}")
             ends.append(Nic(**common, end=role, **end))
         made[entry["name"]] = Link(entry["name"], common["kind"], place, common["mtu"], ends)
-    return Topology(name, text["title"], machines_are, machines, made)
+    return Topology(pathlib.Path(name).stem, text["title"], machines_are, machines, made)
+
+
+def chosen(name):
+    """What a suite's topology is in this run: for a suite of emulated machines, the user's own where there is one."""
+    own = os.environ.get(VARIABLE)
+    return own if own and read_topology(name).machines_are == "qemu" else name
+
+
+def links_of(name):
+    """The names of a topology's links, for a suite's parameters."""
+    return tuple(read_topology(chosen(name)).links)

@@ -120,7 +120,7 @@ class Accounts:
         now = self._read()
         return {key: now[key] - self._before[key] for key in now if isinstance(now[key], int)}
 
-    def settled(self, counted, wanted, quiet_seconds=6):
+    def settled(self, counted, wanted, quiet_seconds=12):
         """What has moved once counted(moved) is `wanted`, or has stood still: frames wait in queues between two machines."""
         last, since = None, time.monotonic()
         while True:
