@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from testbed.checks import eventually, fetch, verify_bytes, verify_offloads
+from testbed.checks import MEDIUM, eventually, fetch, verify_bytes, verify_offloads
 from testbed.profiles import expected_of
 from testbed.server import HOST_SETUP, ROOT, Sluiced
 from testbed.topology import chosen, links_of, read_topology
@@ -33,7 +33,7 @@ PAGES = 80
 SMALL = ("--polling", "adaptive", "--max-connections", "200", "--max-objects", "500")
 VLAN = 60
 WRONG_EACH = 20
-MEDIUM, SMALL_FILE = "1048576.bin", "100003.bin"
+SMALL_FILE = "100003.bin"
 FLOWS = 20  # that all of them have one worker's hash happens once in half a million runs
 ODD_MSS = (997, 1001)
 

@@ -3,13 +3,12 @@ import time
 
 import pytest
 
-from testbed.checks import eventually, fetch, largest
+from testbed.checks import MEDIUM, eventually, fetch, largest
 from testbed.server import HOST_SETUP, Sluiced
 
 TOPOLOGY = "trouble"
 PAGES = 150
 SMALL = ("--polling", "adaptive", "--max-connections", "200", "--max-objects", "500")
-MEDIUM = "1048576.bin"
 MODULES = ("sch_netem", "ifb numifbs=0", "act_mirred", "sch_ingress", "cls_matchall")
 
 

@@ -38,7 +38,7 @@ def test_bytes_arrive_whole(served, bench, tree, link, case):
     """Files of odd and even sizes arrive as they are, over IPv4 and IPv6, on this port.
 
     Steps:
-        From the client: curl each file over IPv4, the largest over IPv6, and a range that begins and ends at odd places.
+        From the client: curl each file over IPv4, one over IPv6, and a range that begins and ends at odd places.
     Verify:
         SHA-256 of each against that of the file.
     """
@@ -49,7 +49,7 @@ def test_offloads_are_what_the_profile_says(served, bench, tree, link, case):
     """A software port offers what its profile says, and the counters agree.
 
     Steps:
-        Read the counters, download 4 MB, read them again.
+        Read the counters, download 1 MB, read them again.
     Verify:
         Driver and offloads as `sluicectl ports` names them; who summed, cut and copied.
     """

@@ -82,7 +82,7 @@ def test_bytes_arrive_whole(served, bench, tree, link, case):
     """Files of odd and even sizes arrive as they are, over IPv4 and IPv6, on this driver.
 
     Steps:
-        From the client machine: curl each file over IPv4, the largest over IPv6, and a range that begins and ends at odd places.
+        From the client machine: curl each file over IPv4, one over IPv6, and a range that begins and ends at odd places.
     Verify:
         SHA-256 of each against that of the file.
     """
@@ -95,7 +95,7 @@ def test_offloads_are_used(served, bench, tree, link, case):
     """The offloads of the driver's profile are on, and its counters show that the device did the work.
 
     Steps:
-        Read the counters, download 4 MB over this NIC, read them again.
+        Read the counters, download 1 MB over this NIC, read them again.
     Verify:
         `sluicectl ports` names the offloads; checksums left to the device, trains cut by it, checksums vouched for by it, payload
         copied: each moved, or stood still, as the offloads say.
