@@ -14,10 +14,10 @@ from testbed.traffic import Accounts, Downloads, LongQueue, Pktgen, SynFlood, cl
 TOPOLOGY = "trouble"
 LINKS = links_of(TOPOLOGY)
 PAGES = 150
-FRAMES = 20_000
+FRAMES = 12_000
 SYNS = 10_000
 SYNS_PER_SECOND = 100_000  # asked for; the machine gives what it can
-MALFORMED_EACH = 300
+MALFORMED_EACH = 100
 SMALL = ("--polling", "adaptive", "--max-connections", "400", "--max-objects", "500")
 BROADCAST = "ff:ff:ff:ff:ff:ff"
 # A virtio-net that was not told of a VLAN lets none of its frames in (virtio 1.1, section 5.1.6.5.3).
