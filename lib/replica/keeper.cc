@@ -408,7 +408,7 @@ Instant Keeper::next_timeout() const {
   Instant next = ingests_.empty() || ingests_.front().phase != Phase::lookup_due
                      ? Instant::never()
                      : ingests_.front().retry_at;
-  if (held_pieces_ > 0 && parts_.config.scrub_bytes_per_s > 0) next = std::min(next, scrub_at_);
+  next = std::min(next, scrub_timeout());
   for (const GenerationId id : incomplete_) {
     const Hold& hold = holds_.find(id)->second;
     next = std::min(next, hold.progress_at + parts_.config.fetch_patience * hold_patience_factor);

@@ -5,7 +5,8 @@
 //   hold    Lookup of the internal name -> every piece in order, a window of them at a time
 //           -> pinned, counted -> verified
 //   ingest  Lookup of the path -> every piece -> CRC-32C of each -> Manifest
-//   scrub   every held piece in turn -> CRC-32C; another one than the manifest's -> Discard
+//   scrub   every held piece in turn -> CRC-32C; another one than the manifest's -> Discard;
+//           what a peer calls bad at once, all of it once in scrub_pass_min at most
 //
 // The Store has the bytes of an internal name only from the Fetcher, which verified them: what is
 // held is verified. Where the Store takes a held piece back (Retire, after a Discard or in need),
@@ -201,6 +202,7 @@ class Keeper {
   void end_ingest();
   void fail_ingest(std::string_view why);
   void scrub(Instant now);
+  [[nodiscard]] Instant scrub_timeout() const;
   void verify(Instant now, Hold& hold, content::PieceNumber piece);
 
   Parts parts_;
@@ -221,8 +223,10 @@ class Keeper {
   uint64_t held_pieces_ = 0;
   bool pump_due_ = false;
 
-  Instant scrub_at_;
-  GenerationId scrub_generation_;
+  Instant scrub_turn_at_;  // no sum before
+  Instant scrub_pass_at_;  // no pass before; that of the pass under way is over
+  Instant scrub_pass_began_;
+  GenerationId scrub_generation_;  // where the pass is; none: at its start
   uint32_t scrub_piece_ = 0;
   BoundedQueue<Suspect> suspects_;
 };

@@ -13,7 +13,9 @@ using stats::Counter;
 constexpr Duration ingest_retry = 50_ms;
 // What one turn may spend on summing what is held.
 constexpr uint64_t scrub_turn_bytes_max = 4u << 20;
-constexpr Duration scrub_pause = 1_s;  // after a round over nothing
+// And how many pieces, held or not, it may look at.
+constexpr uint32_t scrub_turn_steps_max = 4096;
+constexpr Duration scrub_turn_min = 1_ms;
 
 const char* text_of(content::LookupStatus status) {
   switch (status) {
@@ -161,7 +163,7 @@ void Keeper::fail_ingest(std::string_view why) {
 
 void Keeper::suspect(GenerationId generation, content::PieceNumber piece) {
   parts_.counters.add(Counter::replica_bad_pieces_told);
-  (void)suspects_.push({generation, piece});  // else the round finds it
+  (void)suspects_.push({generation, piece});  // else the next pass finds it
 }
 
 void Keeper::verify(Instant now, Hold& hold, content::PieceNumber number) {
@@ -173,7 +175,7 @@ void Keeper::verify(Instant now, Hold& hold, content::PieceNumber number) {
   if (parts_.config.digests.crc32c(parts_.arena.bytes(extent)) == generation->crcs[number]) return;
   parts_.counters.add(Counter::replica_scrub_rotten);
   const content::Discard discard{parts_.catalog.info(hold.object).id, number};
-  if (!outbox_.push(discard)) return;  // found again in the next round
+  if (!outbox_.push(discard)) return;  // found again in the next pass
   piece.state = PieceState::rotten;
   ++hold.rotten;
   hold.rotten_at = now;
@@ -184,42 +186,50 @@ void Keeper::verify(Instant now, Hold& hold, content::PieceNumber number) {
   held_bytes_ -= extent.length_bytes;
 }
 
+Instant Keeper::scrub_timeout() const {
+  if (held_pieces_ == 0 || parts_.config.scrub_bytes_per_s == 0) return Instant::never();
+  return suspects_.empty() ? std::max(scrub_turn_at_, scrub_pass_at_) : scrub_turn_at_;
+}
+
+// Suspects first. Then the pass: from the first held piece to the last, in as many turns as it
+// takes.
 void Keeper::scrub(Instant now) {
+  if (now < scrub_timeout()) return;
   const uint64_t rate = parts_.config.scrub_bytes_per_s;
-  if (rate == 0 || held_pieces_ == 0 || now < scrub_at_) return;
+  const uint64_t turn_bytes = std::min(scrub_turn_bytes_max, rate / 10 + 1);
   uint64_t summed = 0;
-  Suspect suspect;
   const auto sum = [&](Hold& hold, content::PieceNumber piece) {
     summed += length_of(hold, piece);
     verify(now, hold, piece);
   };
-  const uint64_t turn_bytes = std::min(scrub_turn_bytes_max, rate / 10 + 1);
+  Suspect suspect;
   while (summed < turn_bytes && suspects_.pop(suspect)) {
     const auto at = holds_.find(suspect.generation);
     if (at != holds_.end() && suspect.piece < at->second.pieces.size()) {
       sum(at->second, suspect.piece);
     }
   }
-  // As many steps as there may be pieces that are not held between two that are.
-  for (uint32_t steps = 0; summed < turn_bytes && steps < 4096; ++steps) {
+  uint32_t steps = scrub_turn_steps_max;
+  while (now >= scrub_pass_at_ && summed < turn_bytes && steps-- > 0) {
+    if (scrub_generation_.is_none()) scrub_pass_began_ = now;
     auto at = holds_.lower_bound(scrub_generation_);
-    if (at == holds_.end()) at = holds_.begin();
-    if (at == holds_.end()) break;
-    if (at->first != scrub_generation_) {
+    const bool is_through = at != holds_.end() && at->first == scrub_generation_ &&
+                            scrub_piece_ >= at->second.pieces.size();
+    if (is_through) ++at;
+    if (at == holds_.end()) {
+      scrub_generation_ = {};
+      scrub_pass_at_ = scrub_pass_began_ + parts_.config.scrub_pass_min;
+    } else if (at->first != scrub_generation_) {
       scrub_generation_ = at->first;
       scrub_piece_ = 0;
+    } else {
+      Hold& hold = at->second;
+      if (hold.pieces[scrub_piece_].state == PieceState::held) sum(hold, scrub_piece_);
+      ++scrub_piece_;
     }
-    if (scrub_piece_ >= at->second.pieces.size()) {
-      ++at;
-      scrub_generation_ = at != holds_.end() ? at->first : GenerationId{};
-      scrub_piece_ = 0;
-      continue;
-    }
-    if (at->second.pieces[scrub_piece_].state == PieceState::held) sum(at->second, scrub_piece_);
-    ++scrub_piece_;
   }
   const auto wait_us = static_cast<int64_t>(summed * 1'000'000 / rate);
-  scrub_at_ = now + (summed == 0 ? scrub_pause : Duration::from_us(wait_us));
+  scrub_turn_at_ = now + std::max(Duration::from_us(wait_us), scrub_turn_min);
 }
 
 }  // namespace sluice::replica

@@ -32,6 +32,9 @@ struct NodeConfig {
   uint64_t rate_bytes_per_s = 0;  // written to peers; 0: no limit
   uint32_t share_percent = 50;    // of all that leaves while clients are served
   uint64_t scrub_bytes_per_s = 64u << 20;
+  // From the start of one pass over all that is held to the next: a node that holds little would
+  // otherwise sum the same few pieces all the time.
+  Duration scrub_pass_min = 10_s;
   Duration ping_every = 1_s;
   Duration peer_patience = 5_s;    // nothing heard: the link is closed
   Duration fetch_patience = 10_s;  // no piece of it: the next source

@@ -282,10 +282,10 @@ void FakeMover::carry_out(HostIndex index, const SendFrame& send) {
   const LinkPointer link = where.link;
   const uint32_t side = where.side;
   at(due_ns, [this, link, side, frame] {
-    pass(link, side, [this, link, side, frame] {
-      const End& receiver = link->ends[1 - side];
-      if (receiver.state != EndState::up) return find_dead(link, side);
-      tell_end(link, 1 - side, FrameArrived{receiver.id, frame});
+    pass(link, side, [this, side, frame](const LinkPointer& on) {
+      const End& receiver = on->ends[1 - side];
+      if (receiver.state != EndState::up) return find_dead(on, side);
+      tell_end(on, 1 - side, FrameArrived{receiver.id, frame});
     });
   });
   misbehave(link, side);
@@ -404,11 +404,14 @@ void FakeMover::carry_out(HostIndex index, const Write& posted) {
     }
   });
   at(begin_ns, [this, link, side, write, moving] {
-    pass(link, side,
-         [this, link, side, write, moving] { land(link, side, write, *moving, false); });
+    pass(link, side, [this, side, write, moving](const LinkPointer& on) {
+      land(on, side, write, *moving, false);
+    });
   });
   at(begin_ns + taken_ns, [this, link, side, write, moving] {
-    pass(link, side, [this, link, side, write, moving] { land(link, side, write, *moving, true); });
+    pass(link, side, [this, side, write, moving](const LinkPointer& on) {
+      land(on, side, write, *moving, true);
+    });
   });
   misbehave(link, side);
 }
@@ -472,8 +475,8 @@ void FakeMover::land(const LinkPointer& link, uint32_t from, const Write& write,
 
 void FakeMover::tell_done(const LinkPointer& link, uint32_t from, uint32_t number) {
   at(now_ns_ + options_.latency_ns, [this, link, from, number] {
-    pass(link, 1 - from, [this, link, from, number] {
-      tell_end(link, from, WriteDone{link->ends[from].id, number});
+    pass(link, 1 - from, [this, from, number](const LinkPointer& on) {
+      tell_end(on, from, WriteDone{on->ends[from].id, number});
     });
   });
 }
@@ -496,10 +499,10 @@ bool FakeMover::is_blocked(const Link& link, uint32_t from) const {
          unread;
 }
 
-void FakeMover::pass(const LinkPointer& link, uint32_t from, std::function<void()> arrive) {
+void FakeMover::pass(const LinkPointer& link, uint32_t from, Arrival arrive) {
   End& sender = link->ends[from];
   if (sender.held.empty() && !is_blocked(*link, from)) {
-    arrive();
+    arrive(link);
     return;
   }
   if (sender.held.empty()) {
@@ -516,9 +519,9 @@ void FakeMover::let_held_pass(const LinkPointer& link, uint32_t from) {
     return;
   }
   while (!sender.held.empty() && !is_blocked(*link, from)) {
-    const std::function<void()> arrive = std::move(sender.held.front());
+    const Arrival arrive = std::move(sender.held.front());
     sender.held.pop_front();
-    arrive();
+    arrive(link);
   }
   if (sender.held.empty()) return;
   const int64_t patience_ns =
@@ -569,7 +572,7 @@ void FakeMover::end(const LinkPointer& link, uint32_t side, LinkEnd reason) {
 
 void FakeMover::end_peer(const LinkPointer& link, uint32_t side, LinkEnd reason) {
   at(now_ns_ + options_.latency_ns, [this, link, side, reason] {
-    pass(link, side, [this, link, side, reason] { end(link, 1 - side, reason); });
+    pass(link, side, [this, side, reason](const LinkPointer& on) { end(on, 1 - side, reason); });
   });
 }
 

@@ -122,6 +122,10 @@ class FakeMover {
     content::Extent extent;
     replica::Window window;
   };
+  struct Link;
+  using LinkPointer = std::shared_ptr<Link>;
+  /// What happens at the other end. Told its link: one that kept it would own itself while held up.
+  using Arrival = std::function<void(const LinkPointer&)>;
   enum class EndState : uint8_t { up, ending, down };
   struct End {
     HostIndex host = 0;
@@ -135,7 +139,7 @@ class FakeMover {
     std::array<int64_t, channels_max> channel_free_ns{};  // of what this end sends
     int64_t table_free_ns = 0;                            // grants and fences are made in order
     // What cannot pass now, in order; and since when.
-    std::deque<std::function<void()>> held;
+    std::deque<Arrival> held;
     int64_t held_since_ns = 0;
     int64_t stalled_until_ns = 0;
     bool silent = false;
@@ -144,7 +148,6 @@ class FakeMover {
     std::array<End, 2> ends;
     replica::Transport transport = replica::Transport::tcp;
   };
-  using LinkPointer = std::shared_ptr<Link>;
   struct Where {
     LinkPointer link;
     uint32_t side = 0;
@@ -177,7 +180,7 @@ class FakeMover {
   [[nodiscard]] bool make_end(Link& link, uint32_t side, HostIndex host);
   [[nodiscard]] Where find(HostIndex host, const replica::LinkId& id, const char* what);
   /// Runs it once it can pass from this end to the other.
-  void pass(const LinkPointer& link, uint32_t from, std::function<void()> arrive);
+  void pass(const LinkPointer& link, uint32_t from, Arrival arrive);
   void let_held_pass(const LinkPointer& link, uint32_t from);
   [[nodiscard]] bool is_blocked(const Link& link, uint32_t from) const;
   void misbehave(const LinkPointer& link, uint32_t side);

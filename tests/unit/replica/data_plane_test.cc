@@ -176,6 +176,38 @@ TEST_F(DataPlaneTest, ScrubFindsWhatRottedAndHasItMended) {
   EXPECT_TRUE(node(2).lost.empty());
 }
 
+TEST_F(DataPlaneTest, ScrubRestsWhenItIsThrough) {
+  config.scrub_pass_min = 10_s;
+  start(1);
+  (void)publish(6);
+  pass(60_s);
+  // Six passes, and the part of one that began while the pieces came.
+  EXPECT_GE(node(1).count(Counter::replica_scrubbed_bytes), 5 * bytes.size());
+  EXPECT_LE(node(1).count(Counter::replica_scrubbed_bytes), 8 * bytes.size());
+}
+
+TEST_F(DataPlaneTest, ScrubTakesItsTimeForAPass) {
+  config.scrub_pass_min = 1_s;
+  config.scrub_bytes_per_s = host_options.chunk_bytes / 2;
+  start(1);
+  (void)publish(6);
+  pass(60_s);
+  EXPECT_GE(node(1).count(Counter::replica_scrubbed_bytes), 55 * config.scrub_bytes_per_s);
+  EXPECT_LE(node(1).count(Counter::replica_scrubbed_bytes), 62 * config.scrub_bytes_per_s);
+}
+
+TEST_F(DataPlaneTest, WhatAPeerCallsBadIsSummedAtOnce) {
+  config.scrub_pass_min = 3600_s;
+  start(2);
+  link_all();
+  const Manifest manifest = publish(6);
+  pass(10_s);  // node 1 is through
+  node(1).arena.bytes(find(1, manifest, 3))[100] ^= std::byte{1};
+  hold(2, manifest, {{1}});
+  ASSERT_TRUE(pass_until(5_s, [&] { return node(1).count(Counter::replica_scrub_rotten) > 0; }));
+  expect_copied(2, manifest, 60_s);  // node 1 read its file again
+}
+
 TEST_F(DataPlaneTest, WhatCannotBeMendedIsLost) {
   start(2);
   link_all();

@@ -145,12 +145,12 @@ class OverStoreTest : public testing::Test {
       finish(wanted.at(read.fetch));
     }
   }
-  void finish(const Fetch& fetch) {
+  // By value: the one in `wanted` ends here.
+  void finish(Fetch fetch) {
     wanted.erase(fetch.fetch);
     const int error = node.failing && node.random.chance(1, 4) ? EIO : 0;
-    const Fetch copy = fetch;
-    if (error == 0) node.fill(copy.extent, copy.generation, copy.piece);
-    tell(Fetched{copy.fetch, error});
+    if (error == 0) node.fill(fetch.extent, fetch.generation, fetch.piece);
+    tell(Fetched{fetch.fetch, error});
   }
   void collect(uint32_t worker) {
     ToWorker message;
