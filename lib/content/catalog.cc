@@ -62,6 +62,7 @@ Catalog::Catalog(const CatalogLimits& limits, ChunkPins& pins, stats::Counters& 
       // that was declined may be asked for once more before the first message left.
       outbox_(2 * size_t{limits.pieces_max} + limits.chunk_count) {
   ASSERT(limits.pieces_max > limits.waiters_max);
+  ASSERT(limits.pieces_max < retired_bit && limits.chunk_count < retired_bit);
   std::fill(object_buckets_.begin(), object_buckets_.end(), none);
   std::fill(piece_buckets_.begin(), piece_buckets_.end(), none);
   std::fill(chunk_pieces_.begin(), chunk_pieces_.end(), none);
@@ -75,7 +76,7 @@ uint64_t Catalog::memory_bytes(const CatalogLimits& limits) {
          uint64_t{bucket_count(limits.pieces_max)} * sizeof(uint32_t) +
          uint64_t{limits.chunk_count} * sizeof(uint32_t) +
          uint64_t{limits.waiters_max} * (sizeof(Waiter) + 2 * sizeof(uint32_t)) +
-         outbox * sizeof(ToStore);
+         outbox * sizeof(uint32_t);
 }
 
 // Objects
@@ -245,7 +246,7 @@ uint32_t Catalog::request(ObjectId object, PieceNumber number, bool prefetch) {
   if (entry == none) return none;
   pieces_[entry].prefetch = prefetch;
   counters_.add(prefetch ? Counter::catalog_pieces_prefetched : Counter::catalog_pieces_missed);
-  send(NeedPiece{object, number, prefetch});
+  send(entry);
   return entry;
 }
 
@@ -386,9 +387,24 @@ bool Catalog::poll_woken(Woken& out) {
 // Messages
 // ------------------------------------------------------------------------------------------
 
-void Catalog::send(const ToStore& message) {
-  const bool sent = outbox_.push(message);
+void Catalog::send(uint32_t word) {
+  const bool sent = outbox_.push(word);
   ASSERT(sent);
+}
+
+bool Catalog::poll_message(ToStore& out) {
+  for (uint32_t word; outbox_.pop(word);) {
+    if ((word & retired_bit) != 0) {
+      out = Retired{ChunkIndex(word & ~retired_bit)};
+      return true;
+    }
+    // A Store that answers before it was asked leaves nothing to ask for.
+    const Piece& piece = pieces_[word];
+    if (piece.state != PieceState::requested) continue;
+    out = NeedPiece{piece.object, piece.number, piece.prefetch};
+    return true;
+  }
+  return false;
 }
 
 void Catalog::handle(Instant, const PieceReady& message) {
@@ -412,7 +428,7 @@ void Catalog::handle(Instant, const PieceFailed& message) {
     Piece& piece = pieces_[entry];
     if (message.reason == PieceFailure::declined && piece.first_waiter != none) {
       piece.prefetch = false;
-      send(NeedPiece{message.object, message.piece, false});
+      send(entry);
       return;
     }
     wake_all(piece, true);
@@ -439,7 +455,7 @@ void Catalog::handle(Instant, const Revalidate&) {
 }
 
 void Catalog::handle_released(ChunkIndex chunk) {
-  send(Retired{chunk});
+  send(chunk.value() | retired_bit);
 }
 
 }  // namespace sluice::content

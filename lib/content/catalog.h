@@ -109,7 +109,7 @@ class Catalog {
   /// Answers a Retire once the chunk has no pins. Called with what ChunkPins::poll_released() told.
   void handle_released(ChunkIndex chunk);
   /// Returns false when there is nothing for the Store.
-  [[nodiscard]] bool poll_message(ToStore& out) { return outbox_.pop(out); }
+  [[nodiscard]] bool poll_message(ToStore& out);
 
   [[nodiscard]] uint32_t objects_in_use() const { return objects_referenced_; }
   [[nodiscard]] uint32_t pieces_known() const { return piece_pool_.in_use(); }
@@ -169,7 +169,7 @@ class Catalog {
   [[nodiscard]] uint32_t request(ObjectId object, PieceNumber number, bool prefetch);
   void read_ahead(const Object& object, PieceNumber from, uint64_t end_bytes);
   void wake_all(Piece& piece, bool failed);
-  void send(const ToStore& message);
+  void send(uint32_t word);
 
   CatalogLimits limits_;
   ChunkPins& pins_;
@@ -199,7 +199,9 @@ class Catalog {
   };
   FixedArray<Waiter> waiters_;
   BoundedQueue<uint32_t> woken_;
-  BoundedQueue<ToStore> outbox_;
+  // A word each: the entry that is asked for, or, with retired_bit, a chunk.
+  static constexpr uint32_t retired_bit = 1u << 31;
+  BoundedQueue<uint32_t> outbox_;
 };
 
 }  // namespace sluice::content
