@@ -64,7 +64,7 @@ void Link::send(int64_t now_ns, Frame frame) {
     ++counts_.dropped_too_long;
     return;
   }
-  if (is_lost(now_ns)) return;
+  if (!options_.loss_behind_line && is_lost(now_ns)) return;
   int64_t at = now_ns + options_.delay_ns;
   if (options_.bytes_per_second > 0) {
     const auto serial = std::max<int64_t>(
@@ -84,6 +84,7 @@ void Link::send(int64_t now_ns, Frame frame) {
     line_free_at_ns_ += serial;
     at = line_free_at_ns_ + options_.delay_ns;
   }
+  if (options_.loss_behind_line && is_lost(now_ns)) return;
   if (prng_.chance(options_.reorder_per_10000, 10'000)) {
     ++counts_.reordered;
     at += options_.reorder_ns > 0 ? options_.reorder_ns : 4 * options_.delay_ns;

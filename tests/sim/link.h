@@ -1,8 +1,8 @@
 // Link: one direction of a simulated wire, in virtual time. A queue with a limit in front of a line
 // of some rate, then a delay; and everything that can go wrong with a frame.
 //
-//   send -> [partition, loss] -> [queue: tail drop, ECN mark] -> line -> delay (+ reordering) ->
-//   poll
+//   send -> [partition, loss] -> [queue: tail drop, ECN mark] -> line (-> [loss]) -> delay (+
+//   reordering) -> poll
 //
 // Read first: RFC 3168 section 5 (marks); Gilbert 1960, Elliott 1963 (bursts of loss).
 // Invariant: offered + duplicated = delivered + dropped by cause + in flight, at any moment.
@@ -28,6 +28,7 @@ struct LinkOptions {
   size_t carries_bytes = 0;  // longer IP packets vanish; 0: none does
 
   uint32_t loss_per_10000 = 0;
+  bool loss_behind_line = false;  // what is lost has used its share of the rate, as on a radio link
   // Gilbert-Elliott: from the good state to the bad one and back, a frame at a time; a silence of
   // 50 ms ends the bad one too.
   uint32_t burst_begin_per_10000 = 0;
