@@ -19,7 +19,8 @@ struct Flow {
 static_assert(sizeof(Flow) == 24);
 
 /// The hash of every table that is indexed by a flow: a peer that does not know the key cannot make
-/// flows collide.
+/// flows collide. Tables go by its low half; what else is derived of a flow is made of the whole
+/// (tcp/isn.h, tcp/syn_cookie.h), so that a SYN costs one hash of its flow.
 [[nodiscard]] uint64_t flow_hash(const SipKey& key, const Flow& flow);
 
 }  // namespace sluice::tcp

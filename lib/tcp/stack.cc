@@ -90,10 +90,15 @@ uint32_t Stack::find(const Flow& flow) {
     const Connection& recent = connections_[recent_];
     if (recent.state != State::closed && recent.flow == flow) return recent_;
   }
-  const uint32_t index = table_.find(flow_hash(config_.key, flow),
-                                     [&](uint32_t i) { return connections_[i].flow == flow; });
+  const uint32_t index =
+      table_.find(hash_of(flow), [&](uint32_t i) { return connections_[i].flow == flow; });
   if (index != none) recent_ = index;
   return index;
+}
+
+uint64_t Stack::hash_of(const Flow& flow) {
+  if (!(hashed_.flow == flow)) hashed_ = {flow, flow_hash(config_.key, flow)};
+  return hashed_.hash;
 }
 
 bool Stack::is_open(ConnectionIndex connection) const {
@@ -195,7 +200,7 @@ void Stack::release_parts(uint32_t index) {
   release_buffer(c);
   if (c.in_line) line_remove(c.parked ? parked_line_ : senders_line_, index);
   wheel_.cancel(index);
-  table_.remove(flow_hash(config_.key, c.flow), index);
+  table_.remove(hash_of(c.flow), index);
   if (borrowed_.connection == index) borrowed_ = {};
   if (duplicates_[index % duplicates_.size()].connection == index) {
     duplicates_[index % duplicates_.size()] = {};

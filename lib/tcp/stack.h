@@ -274,6 +274,7 @@ class Stack {
 
   // stack.cc: lookups, pools, the session's side.
   [[nodiscard]] uint32_t find(const Flow& flow);
+  [[nodiscard]] uint64_t hash_of(const Flow& flow);
   void settle();
   void end(uint32_t index, CloseReason reason);
   void release_parts(uint32_t index);
@@ -426,6 +427,10 @@ class Stack {
   IndexPool connection_pool_;
   ConnectionTable table_;
   uint32_t recent_ = none;  // found last: bursts of one connection are common
+  struct Hashed {
+    Flow flow;
+    uint64_t hash = 0;
+  } hashed_;  // last: what follows from a segment of an unknown flow asks for it again
   TimeWaitTable time_wait_;
   HalfOpenList half_open_;
   SynCookies cookies_;

@@ -79,7 +79,7 @@ Received Stack::handle_unknown(const Flow& flow, Segment& segment) {
     counters_.add(Counter::tcp_drop_port_zero);
     return {};
   }
-  if (const TimeWaitTable::State* state = time_wait_.find(flow); state != nullptr) {
+  if (const TimeWaitTable::State* state = time_wait_.find(flow, hash_of(flow)); state != nullptr) {
     return handle_time_wait(flow, segment, *state);
   }
   if (segment.has(flag::rst)) {

@@ -118,21 +118,21 @@ void Stack::begin(uint32_t index, const Flow& flow, SeqNumber irs, const Handsha
   c.mss = std::min(agreed.mss, link_mss(flow));
   if (agreed.timestamps) {
     c.timestamps = true;
-    c.ts_offset = timestamp_offset(config_.key, flow);
+    c.ts_offset = timestamp_offset(hash_of(flow));
     c.mss = static_cast<uint16_t>(c.mss - timestamps_bytes);
   }
   c.mss_max = c.mss;
   c.mss_high = c.mss;
   recall_path(c);
   c.congestion = CongestionMemory::fresh(config_.congestion, c.mss);
-  table_.insert(flow_hash(config_.key, flow), index);
+  table_.insert(hash_of(flow), index);
   sources_.open(flow.remote);
 }
 
 void Stack::open(uint32_t index, const Flow& flow, const Segment& syn, const SeqNumber* iss_above) {
   begin(index, flow, syn.seq, read_handshake(flow, syn));
   Connection& c = connections_[index];
-  c.iss = initial_seq_number(config_.key, flow, now_);
+  c.iss = initial_seq_number(config_.key, hash_of(flow), now_);
   if (iss_above != nullptr && c.iss < *iss_above) c.iss = *iss_above;
   c.snd_wnd = syn.window;
   c.snd_wl1 = syn.seq;
@@ -155,7 +155,8 @@ bool Stack::cookies_wanted() {
 }
 
 void Stack::reply_cookie(const Flow& flow, const Segment& syn) {
-  const SynCookies::Made made = cookies_.make(now_, flow, syn.seq, read_handshake(flow, syn));
+  const SynCookies::Made made =
+      cookies_.make(now_, hash_of(flow), syn.seq, read_handshake(flow, syn));
   HeaderOut header{.local_port = flow.local_port,
                    .remote_port = flow.remote_port,
                    .seq = made.iss,
@@ -163,7 +164,7 @@ void Stack::reply_cookie(const Flow& flow, const Segment& syn) {
                    .flags = syn_ack_flags(made.agreed.ecn),
                    .window = static_cast<uint16_t>(receive_buffer_bytes)};
   if (made.agreed.timestamps) {
-    const uint32_t offset = timestamp_offset(config_.key, flow);
+    const uint32_t offset = timestamp_offset(hash_of(flow));
     header.timestamps = true;
     header.ts_value = SynCookies::timestamp(now_ms(), made.timestamp_low) + offset;
     header.ts_echo = syn.ts_value;
@@ -178,8 +179,8 @@ void Stack::reply_cookie(const Flow& flow, const Segment& syn) {
 bool Stack::check_cookie(const Flow& flow, const Segment& segment, Handshake& out) {
   SynCookies::Ack ack{
       .irs = segment.seq - 1, .iss = segment.ack - 1, .timestamps = segment.has_timestamps};
-  if (ack.timestamps) ack.echo = segment.ts_echo - timestamp_offset(config_.key, flow);
-  return cookies_.check(now_, flow, ack, out);
+  if (ack.timestamps) ack.echo = segment.ts_echo - timestamp_offset(hash_of(flow));
+  return cookies_.check(now_, hash_of(flow), ack, out);
 }
 
 // A SYN was answered with a cookie, and once more when cookies had just ended; the peer goes by the

@@ -51,19 +51,15 @@ const SipKey& SynCookies::key_of(uint64_t epoch) {
   return slot.key;
 }
 
-uint32_t SynCookies::mac(uint64_t epoch, const Flow& flow, SeqNumber irs, uint8_t options) {
-  // Three words and the length, as SipHash takes them.
-  std::array<std::byte, 26> packed;
-  std::memcpy(packed.data(), flow.remote.data(), 16);
-  store_be16(&packed[16], flow.remote_port);
-  store_be16(&packed[18], flow.local_port);
-  store_be32(&packed[20], irs.value());
-  store_u8(&packed[24], flow.local);
-  store_u8(&packed[25], options);
+uint32_t SynCookies::mac(uint64_t epoch, uint64_t flow_hash, SeqNumber irs, uint8_t options) {
+  std::array<std::byte, 13> packed;
+  store_be64(packed.data(), flow_hash);
+  store_be32(&packed[8], irs.value());
+  store_u8(&packed[12], options);
   return static_cast<uint32_t>(siphash24(key_of(epoch), packed));
 }
 
-SynCookies::Made SynCookies::make(Instant now, const Flow& flow, SeqNumber irs,
+SynCookies::Made SynCookies::make(Instant now, uint64_t flow_hash, SeqNumber irs,
                                   const Handshake& asked) {
   Made made{.agreed = asked};
   if (!asked.timestamps) made.agreed = {.mss = asked.mss};
@@ -72,7 +68,7 @@ SynCookies::Made SynCookies::make(Instant now, const Flow& flow, SeqNumber irs,
   const uint8_t bits = option_bits(made.agreed);
   const auto epoch = static_cast<uint64_t>(now.ns() / epoch_length.ns());
   const uint32_t hidden =
-      mac(epoch, flow, irs,
+      mac(epoch, flow_hash, irs,
           static_cast<uint8_t>(bits | (made.agreed.timestamps ? option_timestamps : 0)));
   // The low bits of the MAC hide the epoch and the class; its high bits prove them, since what they
   // unmask decides under which key they are looked for.
@@ -84,13 +80,13 @@ SynCookies::Made SynCookies::make(Instant now, const Flow& flow, SeqNumber irs,
   return made;
 }
 
-bool SynCookies::check(Instant now, const Flow& flow, const Ack& ack, Handshake& out) {
+bool SynCookies::check(Instant now, uint64_t flow_hash, const Ack& ack, Handshake& out) {
   const auto bits = ack.timestamps ? static_cast<uint8_t>(ack.echo & timestamp_mask) : uint8_t{0};
   const auto epoch_now = static_cast<uint64_t>(now.ns() / epoch_length.ns());
   for (uint64_t back = 0; back < 2 && back <= epoch_now; ++back) {
     const uint64_t epoch = epoch_now - back;
     const uint32_t hidden =
-        mac(epoch, flow, ack.irs,
+        mac(epoch, flow_hash, ack.irs,
             static_cast<uint8_t>(bits | (ack.timestamps ? option_timestamps : 0)));
     if (((hidden ^ ack.iss.value()) & ~low_mask) != 0) continue;
     const uint32_t low = (ack.iss.value() - hidden) & low_mask;

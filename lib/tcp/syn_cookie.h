@@ -12,8 +12,10 @@
 //
 // Without timestamps nothing but the segment size is kept, and the SYN-ACK offers nothing more.
 //
-// The MAC covers the flow, the peer's initial number and the options, under a key of its epoch (64
-// seconds); a cookie is taken in its own epoch and the next. A guess is right once in 2^28.
+// The MAC covers the flow (by its keyed hash, tcp/flow.h: one hash of the flow does for the tables,
+// the timestamp offset and the cookie), the peer's initial number and the options, under a key of
+// its epoch (64 seconds); a cookie is taken in its own epoch and the next. A guess is right once in
+// 2^28.
 //
 // Pressure has hysteresis: cookies begin when the table is full to `enter_above`, and end when it
 // is half empty again and fewer SYNs of the last second than that went unanswered. One thread.
@@ -52,7 +54,7 @@ class SynCookies {
     uint32_t timestamp_low = 0;  // with timestamps: the low bits of the SYN-ACK's
   };
   /// Makes the initial sequence number of a SYN-ACK for which nothing will be remembered.
-  [[nodiscard]] Made make(Instant now, const Flow& flow, SeqNumber irs, const Handshake& asked);
+  [[nodiscard]] Made make(Instant now, uint64_t flow_hash, SeqNumber irs, const Handshake& asked);
 
   /// Judges the third packet of a handshake.
   /// `echo`: the timestamp that it echoes, our own offset taken off; nothing is assumed of it when
@@ -64,7 +66,7 @@ class SynCookies {
     uint32_t echo = 0;
   };
   /// Returns false when this is no cookie of ours, or an old one.
-  [[nodiscard]] bool check(Instant now, const Flow& flow, const Ack& ack, Handshake& out);
+  [[nodiscard]] bool check(Instant now, uint64_t flow_hash, const Ack& ack, Handshake& out);
 
   /// The timestamp of a SYN-ACK: the latest that is not after `clock` and has those low bits, so
   /// that it never runs backwards.
@@ -92,7 +94,7 @@ class SynCookies {
     SipKey key;
   };
   [[nodiscard]] const SipKey& key_of(uint64_t epoch);
-  [[nodiscard]] uint32_t mac(uint64_t epoch, const Flow& flow, SeqNumber irs, uint8_t options);
+  [[nodiscard]] uint32_t mac(uint64_t epoch, uint64_t flow_hash, SeqNumber irs, uint8_t options);
 
   SipKey key_;
   std::array<EpochKey, 2> keys_;  // by the epoch's lowest bit

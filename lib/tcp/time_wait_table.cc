@@ -39,6 +39,12 @@ const TimeWaitTable::State* TimeWaitTable::find(const Flow& flow) const {
   return index == none ? nullptr : &entries_[index].state;
 }
 
+const TimeWaitTable::State* TimeWaitTable::find(const Flow& flow, uint64_t hash) const {
+  if (oldest_ == none) return nullptr;
+  const uint32_t index = walk(buckets_[bucket_of(hash)], flow);
+  return index == none ? nullptr : &entries_[index].state;
+}
+
 void TimeWaitTable::restart(Instant now, const Flow& flow) {
   const uint32_t index = index_of(flow);
   if (index == none) return;
@@ -65,14 +71,11 @@ Instant TimeWaitTable::next_timeout() const {
   return oldest_ == none ? Instant::never() : entries_[oldest_].expires;
 }
 
-uint32_t TimeWaitTable::bucket_of(const Flow& flow) const {
-  return static_cast<uint32_t>(flow_hash(key_, flow)) &
-         (static_cast<uint32_t>(buckets_.size()) - 1);
+uint32_t TimeWaitTable::index_of(const Flow& flow) const {
+  return oldest_ == none ? none : walk(buckets_[bucket_of(flow)], flow);
 }
 
-uint32_t TimeWaitTable::index_of(const Flow& flow) const {
-  if (oldest_ == none) return none;
-  uint32_t index = buckets_[bucket_of(flow)];
+uint32_t TimeWaitTable::walk(uint32_t index, const Flow& flow) const {
   while (index != none && !(entries_[index].flow == flow)) index = entries_[index].chain;
   return index;
 }

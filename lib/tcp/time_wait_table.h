@@ -41,6 +41,8 @@ class TimeWaitTable {
 
   /// Returns: nullptr when the flow is not there. Valid until the table changes.
   [[nodiscard]] const State* find(const Flow& flow) const;
+  /// The same, for who has flow_hash() of it and of the table's key at hand.
+  [[nodiscard]] const State* find(const Flow& flow, uint64_t hash) const;
 
   /// Waits the whole time again: a FIN came once more (RFC 9293 section 3.10.7.8). Does nothing
   /// when the flow is not there.
@@ -69,7 +71,13 @@ class TimeWaitTable {
     uint32_t chain = none;
   };
 
-  [[nodiscard]] uint32_t bucket_of(const Flow& flow) const;
+  [[nodiscard]] uint32_t bucket_of(uint64_t hash) const {
+    return static_cast<uint32_t>(hash) & (static_cast<uint32_t>(buckets_.size()) - 1);
+  }
+  [[nodiscard]] uint32_t bucket_of(const Flow& flow) const {
+    return bucket_of(flow_hash(key_, flow));
+  }
+  [[nodiscard]] uint32_t walk(uint32_t index, const Flow& flow) const;
   [[nodiscard]] uint32_t index_of(const Flow& flow) const;
   void link_newest(uint32_t index);
   void unlink(uint32_t index);

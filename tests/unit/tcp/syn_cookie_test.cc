@@ -23,7 +23,7 @@ struct Judged {
 
 Judged judge(SynCookies& cookies, Instant when, const Flow& flow, const SynCookies::Made& made) {
   Judged out;
-  out.good = cookies.check(when, flow,
+  out.good = cookies.check(when, flow_hash(key, flow),
                            {.irs = irs,
                             .iss = made.iss,
                             .timestamps = made.agreed.timestamps,
@@ -40,7 +40,7 @@ TEST(SynCookies, KeepWhatTheTimestampCarries) {
       asked.window_scale = scale;
       asked.sack_permitted = (bits & 1) != 0;
       asked.ecn = (bits & 2) != 0;
-      const SynCookies::Made made = cookies.make(now, flow_from(4000), irs, asked);
+      const SynCookies::Made made = cookies.make(now, flow_hash(key, flow_from(4000)), irs, asked);
       EXPECT_EQ(made.agreed, asked);
       const Judged judged = judge(cookies, now, flow_from(4000), made);
       EXPECT_TRUE(judged.good);
@@ -53,7 +53,7 @@ TEST(SynCookies, KeepTheSegmentSizeAloneWithoutTimestamps) {
   SynCookies cookies(key);
   Handshake asked = everything;
   asked.timestamps = false;
-  const SynCookies::Made made = cookies.make(now, flow_from(4000), irs, asked);
+  const SynCookies::Made made = cookies.make(now, flow_hash(key, flow_from(4000)), irs, asked);
   EXPECT_EQ(made.agreed, Handshake{.mss = 1460});
   const Judged judged = judge(cookies, now, flow_from(4000), made);
   EXPECT_TRUE(judged.good);
@@ -65,8 +65,8 @@ TEST(SynCookies, NeverPromiseLargerSegmentsThanThePeerTakes) {
   for (uint16_t mss = 88; mss < 9000; ++mss) {
     Handshake asked = everything;
     asked.mss = mss;
-    const Judged judged =
-        judge(cookies, now, flow_from(4000), cookies.make(now, flow_from(4000), irs, asked));
+    const Judged judged = judge(cookies, now, flow_from(4000),
+                                cookies.make(now, flow_hash(key, flow_from(4000)), irs, asked));
     ASSERT_TRUE(judged.good);
     ASSERT_LE(judged.agreed.mss, mss);
     if (mss >= 1360 && mss <= 1460) {
@@ -77,7 +77,7 @@ TEST(SynCookies, NeverPromiseLargerSegmentsThanThePeerTakes) {
 
 TEST(SynCookies, AreGoodInTheirEpochAndTheNext) {
   SynCookies cookies(key);
-  const SynCookies::Made made = cookies.make(now, flow_from(4000), irs, everything);
+  const SynCookies::Made made = cookies.make(now, flow_hash(key, flow_from(4000)), irs, everything);
   EXPECT_TRUE(judge(cookies, now + 64_s, flow_from(4000), made).good);
   EXPECT_TRUE(cookies.outstanding(now + 64_s));
   for (int minutes = 2; minutes < 60; ++minutes) {
@@ -88,7 +88,7 @@ TEST(SynCookies, AreGoodInTheirEpochAndTheNext) {
 
 TEST(SynCookies, BelongToOneFlowOneNumberAndOneKey) {
   SynCookies cookies(key);
-  const SynCookies::Made made = cookies.make(now, flow_from(4000), irs, everything);
+  const SynCookies::Made made = cookies.make(now, flow_hash(key, flow_from(4000)), irs, everything);
   EXPECT_FALSE(judge(cookies, now, flow_from(4001), made).good);
   Flow other = flow_from(4000);
   other.local = 1;
@@ -147,7 +147,7 @@ TEST(SynCookies, BeginAndEndByThemselves) {
   EXPECT_TRUE(cookies.wanted(now + 10_s, 51, 100));
   // Half empty, but the flood goes on: it would be full again at once.
   for (int i = 0; i < 60; ++i) {
-    (void)cookies.make(now + 10_s, flow_from(4000), irs, everything);
+    (void)cookies.make(now + 10_s, flow_hash(key, flow_from(4000)), irs, everything);
     EXPECT_TRUE(cookies.wanted(now + 10_s, i < 50 ? 51 : 0, 100)) << i;
   }
   EXPECT_TRUE(cookies.wanted(now + 11_s, 0, 100));
@@ -160,7 +160,7 @@ TEST(SynCookies, EndWhenTheManySynsAreOfHonestPeers) {
   EXPECT_TRUE(cookies.wanted(now, 100, 100));
   for (int i = 0; i < 3000; ++i) {
     (void)cookies.wanted(now + i * 1_ms, 0, 100);
-    (void)cookies.make(now + i * 1_ms, flow_from(4000), irs, everything);
+    (void)cookies.make(now + i * 1_ms, flow_hash(key, flow_from(4000)), irs, everything);
     cookies.note_accepted();
   }
   EXPECT_FALSE(cookies.active());
