@@ -201,6 +201,8 @@ void Maker::plan_engines() {
   // All of them at once, up to a number; beyond that a response may have to wait for its turn.
   tcp.send_queues = std::min(connections, std::max(65'536u, connections / 4));
   tcp.sent_runs = std::clamp(2 * tcp.send_queues, 8'192u, 131'072u);
+  // Who finds none left repairs in a plainer way: lib/tcp/recovery_episode.h.
+  tcp.recoveries = std::clamp(tcp.send_queues / 4, 1'024u, 16'384u);
 
   plan_tcp_limits();
 

@@ -158,6 +158,7 @@
   ROW(tcp_time_wait_recycled, "connections", "TIME-WAIT entries forgotten to make room") \
   ROW(tcp_stalled_shed, "connections", "stalled readers reset because something that connections share had run out") \
   ROW(tcp_send_queues_exhausted, "calls", "responses put off: every send queue was taken") \
+  ROW(tcp_recoveries_plain, "events", "losses repaired without metering and without undo: every record for that was taken") \
   ROW(tcp_sent_runs_exhausted, "events", "records of sending kept less exactly: every run was taken") \
   ROW(tcp_connections, "connections", "connections now, half-open ones included") \
   ROW(tcp_half_open, "connections", "half-open connections now") \
@@ -165,7 +166,8 @@
   ROW(tcp_time_wait, "connections", "connections in TIME-WAIT now") \
   ROW(tcp_send_queues_in_use, "queues", "send queues taken now") \
   ROW(tcp_receive_buffers_in_use, "buffers", "receive buffers taken now") \
-  ROW(tcp_sent_runs_in_use, "runs", "records of sending taken now")
+  ROW(tcp_sent_runs_in_use, "runs", "records of sending taken now") \
+  ROW(tcp_recoveries_in_use, "connections", "connections that repair losses, or may yet find that there were none")
 
 #define SLUICE_COUNTERS_HTTP(ROW) \
   ROW(http_requests, "requests", "requests parsed whole") \

@@ -44,7 +44,7 @@ uint64_t mix(uint64_t x) {
 
 Bbr::Bbr(CongestionControl& cc, Instant now)
     : cc_(cc),
-      s_(cc.bbr_),
+      s_(*cc.bbr_),
       now_us_(static_cast<uint32_t>(now.ns() / 1'000)),
       now_s_(static_cast<uint32_t>(now.ns() / 1'000'000'000)) {}
 

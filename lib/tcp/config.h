@@ -21,6 +21,7 @@ struct Config {
   uint32_t receive_buffers = 1'024;   // of receive_buffer_bytes: incomplete requests only
   uint32_t send_queues = 4'096;       // connections with something unacknowledged
   uint32_t sent_runs = 16'384;        // records of what was sent, beyond one for each of those
+  uint32_t recoveries = 1'024;        // connections that repair losses, or may yet undo it
 
   FixedVector<uint16_t, listen_ports_max> ports;  // listened on, at every address of ours
   uint16_t mtu = 1'500;                           // of the link: bounds the MSS both ways

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/assert.h"
 #include "tcp/bbr.h"
 #include "tcp/cubic.h"
 #include "tcp/dctcp.h"
@@ -13,9 +14,9 @@ namespace sluice::tcp {
 namespace {
 
 // As Linux's tcp_pacing_ss_ratio and tcp_pacing_ca_ratio: the window has to be able to grow, and
-// ACKs come late. Units: percent of cwnd / srtt.
-constexpr uint64_t pacing_slow_start = 200;
-constexpr uint64_t pacing_avoidance = 120;
+// ACKs come late. Units: of cwnd / srtt.
+constexpr double pacing_slow_start = 2.0;
+constexpr double pacing_avoidance = 1.2;
 // Shorter paths are not paced without need: a timer's tick is a part of such a round trip, and a
 // switch holds a window of it.
 constexpr uint32_t pacing_rtt_min_us = 1'000;
@@ -38,11 +39,13 @@ CongestionControl::CongestionControl(const CongestionMemory& memory, const Start
       paced_(start.paced),
       loss_() {
   if (algorithm_ == CongestionAlgorithm::bbr) {
-    bbr_ = {};
+    ASSERT(start.bbr != nullptr);
+    bbr_ = start.bbr;
     Bbr(*this, start.now).restore(memory, start.srtt);
     return;
   }
   ssthresh_ = memory.ssthresh;
+  if (algorithm_ == CongestionAlgorithm::dctcp) loss_.growth.dctcp = {};
   Validation::restore(*this, memory);
   if (memory.slow_start_over) leave_first_slow_start();
   if (algorithm_ == CongestionAlgorithm::cubic) Cubic::restore(*this, memory);
@@ -58,24 +61,35 @@ CongestionMemory CongestionControl::memory(Instant now) const {
     Bbr(copy, now).save(out);
     return out;
   }
-  out.slow_start_over = loss_.growth.phase == Phase::later;
-  out.plateau = loss_.growth.w_max;
+  out.slow_start_over = phase_ == Phase::later;
+  if (algorithm_ == CongestionAlgorithm::cubic) out.plateau = loss_.growth.plateau.w_max;
   if (algorithm_ == CongestionAlgorithm::dctcp) Dctcp::save(*this, out);
   Validation::save(*this, out);
   return out;
+}
+
+// The first round trip begins, and nothing was reduced yet.
+void CongestionControl::place(SeqNumber una) {
+  placed_ = true;
+  reduced_until_ = una - 1;
+  if (algorithm_ != CongestionAlgorithm::bbr) loss_.round_end = una;
 }
 
 // RFC 3168 section 6.1.2: the window is reduced at most once per window of data. In recovery it has
 // been already.
 bool CongestionControl::is_new_mark(const AckContext& ack) {
   const bool open = ack.mode == RecoveryMode::open;
-  if ((!ack.ece && open) || ack.snd_una <= reduced_until_) return false;
-  reduced_until_ = ack.snd_nxt;
+  const SeqNumber una = low_half(ack.snd_una);
+  if (una <= reduced_until_) return false;
+  // It follows at a byte's distance while nothing happens, as half a circle is all that can be
+  // told.
+  reduced_until_ = !ack.ece && open ? una - 1 : low_half(ack.snd_nxt);
   return ack.ece && open;
 }
 
 void CongestionControl::on_ack(Instant now, const RateSample& sample, const AckContext& ack) {
   srtt_us_ = static_cast<uint32_t>(ack.srtt.us());
+  if (!placed_) place(low_half(ack.snd_una));
   const bool marked = is_new_mark(ack);
   if (marked) cwr_due_ = true;
   if (algorithm_ == CongestionAlgorithm::bbr) {
@@ -87,8 +101,8 @@ void CongestionControl::on_ack(Instant now, const RateSample& sample, const AckC
 
 void CongestionControl::on_ack_loss_based(Instant now, const RateSample& sample,
                                           const AckContext& ack, bool marked) {
-  const bool round_start = ack.snd_una >= loss_.round_end;
-  if (round_start) loss_.round_end = ack.snd_nxt;
+  const bool round_start = low_half(ack.snd_una) >= loss_.round_end;
+  if (round_start) loss_.round_end = low_half(ack.snd_nxt);
   const bool recovering = sample.in_recovery || ack.mode != RecoveryMode::open;
   if (!recovering) {
     Validation::on_ack(*this, now, sample, {.round_start = round_start, .srtt = ack.srtt});
@@ -105,7 +119,7 @@ void CongestionControl::on_ack_loss_based(Instant now, const RateSample& sample,
   if (in_slow_start()) {
     // RFC 7661: a window that was not used says nothing of the path.
     if (!sample.cwnd_limited) return;
-    if (loss_.growth.phase == Phase::later) return grow_slow_start(sample.newly_acked_bytes, 1);
+    if (phase_ == Phase::later) return grow_slow_start(sample.newly_acked_bytes, 1);
     return HyStart::on_ack(*this, sample, {.round_start = round_start});
   }
   leave_first_slow_start();
@@ -141,12 +155,12 @@ void CongestionControl::reduce_marked(uint32_t in_flight_bytes) {
   cwnd_ = std::min(cwnd_, std::max<uint32_t>(left, mss_));
 }
 
-void CongestionControl::on_loss_event(Instant now, uint32_t in_flight_bytes) {
+void CongestionControl::on_loss_event(Instant now, uint32_t in_flight_bytes, SavedWindow* keep) {
   if (algorithm_ == CongestionAlgorithm::bbr) {
     cwr_due_ = in_recovery_ = undo_valid_ = true;
     return Bbr(*this, now).on_loss_event();
   }
-  save();
+  save(keep);
   reduce(in_flight_bytes);
   cwnd_ = ssthresh_;
 }
@@ -157,12 +171,12 @@ void CongestionControl::on_recovery_end(Instant now) {
   Validation::on_recovery_end(*this, now);
 }
 
-void CongestionControl::on_rto(Instant now, RtoEvent event) {
+void CongestionControl::on_rto(Instant now, RtoEvent event, SavedWindow* keep) {
   if (algorithm_ == CongestionAlgorithm::bbr) {
     cwr_due_ = in_recovery_ = undo_valid_ = true;
     return Bbr(*this, now).on_rto();
   }
-  save();
+  save(keep);
   if (event.first) reduce(event.in_flight_bytes);
   if (algorithm_ == CongestionAlgorithm::cubic) Cubic::on_rto(*this);
   loss_.growth.acked_credit = 0;
@@ -170,27 +184,38 @@ void CongestionControl::on_rto(Instant now, RtoEvent event) {
   cwnd_ = mss_;
 }
 
-void CongestionControl::save() {
+void CongestionControl::save(SavedWindow* keep) {
   if (in_recovery_) return;
-  in_recovery_ = undo_valid_ = true;
-  loss_.saved_growth = loss_.growth;
-  loss_.saved_cwnd = cwnd_;
-  loss_.saved_ssthresh = ssthresh_;
+  in_recovery_ = true;
+  undo_valid_ = keep != nullptr;
+  if (keep == nullptr) return;
+  keep->saved = true;
+  keep->cwnd = cwnd_;
+  keep->ssthresh = ssthresh_;
+  keep->growth = loss_.growth;
+  keep->phase = phase_;
 }
 
-void CongestionControl::on_undo(Instant now) {
+void CongestionControl::on_undo(Instant now, const SavedWindow* kept) {
   if (!undo_valid_) return;
+  if (algorithm_ == CongestionAlgorithm::bbr) {
+    in_recovery_ = undo_valid_ = false;
+    return Bbr(*this, now).on_undo();
+  }
+  if (kept == nullptr || !kept->saved) return;
   in_recovery_ = undo_valid_ = false;
-  if (algorithm_ == CongestionAlgorithm::bbr) return Bbr(*this, now).on_undo();
-  loss_.growth = loss_.saved_growth;
-  cwnd_ = std::max(cwnd_, loss_.saved_cwnd);
-  ssthresh_ = loss_.saved_ssthresh;
+  const DctcpState dctcp = loss_.growth.dctcp;  // what was marked was marked
+  loss_.growth = kept->growth;
+  phase_ = kept->phase;
+  if (algorithm_ == CongestionAlgorithm::dctcp) loss_.growth.dctcp = dctcp;
+  cwnd_ = std::max(cwnd_, kept->cwnd);
+  ssthresh_ = kept->ssthresh;
 }
 
 void CongestionControl::on_idle_restart(Instant now, Duration idle) {
   if (algorithm_ == CongestionAlgorithm::bbr) return Bbr(*this, now).on_idle_restart(idle);
   Validation::on_idle_restart(*this, now);
-  if (algorithm_ == CongestionAlgorithm::cubic && loss_.growth.phase == Phase::later) {
+  if (algorithm_ == CongestionAlgorithm::cubic && phase_ == Phase::later) {
     Cubic::on_idle_restart(*this, idle);
   }
 }
@@ -209,16 +234,17 @@ uint32_t CongestionControl::pipe_ack() const {
 }
 
 uint64_t CongestionControl::pacing_rate() const {
-  if (algorithm_ == CongestionAlgorithm::bbr) return static_cast<uint64_t>(bbr_.pacing_rate);
+  if (algorithm_ == CongestionAlgorithm::bbr) return static_cast<uint64_t>(bbr_->pacing_rate);
   if (!paced_ || srtt_us_ < pacing_rtt_min_us) return 0;
-  const uint64_t percent = cwnd_ < ssthresh_ / 2 ? pacing_slow_start : pacing_avoidance;
-  return cwnd_ * (percent * 10'000) / srtt_us_;
+  const double share = cwnd_ < ssthresh_ / 2 ? pacing_slow_start : pacing_avoidance;
+  // Not in integers: for each ACK a division of 64 bits is a good part of what it costs.
+  return static_cast<uint64_t>(share * 1e6 * cwnd_ / srtt_us_);
 }
 
 uint32_t CongestionControl::send_quantum() const {
   const uint64_t rate = pacing_rate();
   if (rate == 0) return UINT32_MAX;
-  const uint32_t rtt_us = algorithm_ == CongestionAlgorithm::bbr ? bbr_.min_rtt_us : srtt_us_;
+  const uint32_t rtt_us = algorithm_ == CongestionAlgorithm::bbr ? bbr_->min_rtt_us : srtt_us_;
   const uint32_t halvings = std::min(rtt_us >> quantum_near_shift, 31u);
   const uint64_t bytes = rate / quantum_per_second + (quantum_near_bytes >> halvings);
   return static_cast<uint32_t>(
@@ -235,8 +261,8 @@ void CongestionControl::grow_slow_start(uint32_t acked_bytes, uint32_t divisor) 
 }
 
 void CongestionControl::leave_first_slow_start() {
-  if (loss_.growth.phase == Phase::later) return;
-  loss_.growth.phase = Phase::later;
+  if (phase_ == Phase::later) return;
+  phase_ = Phase::later;
   loss_.growth.cubic = {};
 }
 

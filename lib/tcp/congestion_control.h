@@ -6,6 +6,10 @@
 // value inside a Sender; what a connection keeps of it while it has nothing to send is a
 // CongestionMemory of 20 bytes. What to retransmit and when to leave recovery is the caller's.
 //
+// Two things are not in it, as most connections can do without: the window as it was before a loss,
+// which the caller keeps for as long as the loss may turn out to have been none (SavedWindow), and
+// the state of BBR, for which the caller has a place (Start::bbr).
+//
 // A new algorithm: one more enumerator, one file with its functions, one more line in each switch
 // of congestion_control.cc; its state goes into the union.
 #pragma once
@@ -87,19 +91,23 @@ class CongestionControl {
     Duration srtt{};  // 0: not known yet
     Instant now{};
     bool paced = false;  // wanted for the algorithms that do without
+    // With bbr: where its state is, for as long as this object is used.
+    BbrState* bbr = nullptr;
   };
   CongestionControl(const CongestionMemory& memory, const Start& start);
   CongestionControl(CongestionAlgorithm algorithm, uint16_t mss)
       : CongestionControl(CongestionMemory::fresh(algorithm, mss), Start{.mss = mss}) {}
   [[nodiscard]] CongestionMemory memory(Instant now) const;
+  struct SavedWindow;
 
   /// Every ACK that delivers something, or finds something lost, in every mode. Loss events that it
   /// led to come first.
   void on_ack(Instant now, const RateSample& sample, const AckContext& ack);
   /// A loss was found and fast recovery begins: at most once per window of data. Units: `in_flight`
   /// in bytes, before the loss. The window becomes ssthresh(); the caller meters what it sends
-  /// during recovery (RFC 9937), unless uses_prr() says no.
-  void on_loss_event(Instant now, uint32_t in_flight_bytes);
+  /// during recovery (RFC 9937), unless uses_prr() says no. `keep`: takes the window as it was, if
+  /// this is the first event of a recovery; null: no on_undo() will come.
+  void on_loss_event(Instant now, uint32_t in_flight_bytes, SavedWindow* keep = nullptr);
   /// Fast recovery, or that after a timeout, is over. on_undo() may still follow: the peer reports
   /// duplicates a round trip later.
   void on_recovery_end(Instant now);
@@ -109,10 +117,10 @@ class CongestionControl {
     bool first = true;
     uint32_t in_flight_bytes = 0;
   };
-  void on_rto(Instant now, RtoEvent event);
-  /// The loss event, or timeout, of this recovery was none: all is as it was before.
-  /// Source: RFC 4015; RFC 9438 section 4.9.
-  void on_undo(Instant now);
+  void on_rto(Instant now, RtoEvent event, SavedWindow* keep = nullptr);
+  /// The loss event, or timeout, of this recovery was none: all is as it was before, if that was
+  /// kept. Source: RFC 4015; RFC 9438 section 4.9.
+  void on_undo(Instant now, const SavedWindow* kept);
   /// Nothing was in flight for `idle`, which is longer than one RTO, and now there will be.
   void on_idle_restart(Instant now, Duration idle);
   /// The path's MTU changed. Windows are bytes and stay.
@@ -138,11 +146,11 @@ class CongestionControl {
   [[nodiscard]] uint32_t pipe_ack() const;
   /// Of bbr: null for the others.
   [[nodiscard]] const BbrState* bbr() const {
-    return algorithm_ == CongestionAlgorithm::bbr ? &bbr_ : nullptr;
+    return algorithm_ == CongestionAlgorithm::bbr ? bbr_ : nullptr;
   }
   /// Of dctcp: the share of bytes that were marked, RFC 8257 section 3.3. Others: 0.
   [[nodiscard]] float marked_share() const {
-    return algorithm_ == CongestionAlgorithm::dctcp ? loss_.dctcp.alpha : 0.0f;
+    return algorithm_ == CongestionAlgorithm::dctcp ? loss_.growth.dctcp.alpha : 0.0f;
   }
 
   static constexpr uint32_t ssthresh_unset = CongestionMemory::ssthresh_unset;
@@ -165,34 +173,18 @@ class CongestionControl {
     uint16_t samples = 0;
     uint16_t css_rounds = 0;
   };
-  // CUBIC in congestion avoidance.
-  struct CubicState {
-    int64_t epoch_start_ns = 0;  // 0: the epoch begins with the next ACK
-    int64_t paused_at_ns = 0;    // 0: not paused; the application is the limit since then
+  // CUBIC's epoch, in congestion avoidance. Units of the times: Cubic's ticks of the stack's clock.
+  struct CubicEpoch {
+    uint32_t start = 0;      // 0: the epoch begins with the next ACK
+    uint32_t paused_at = 0;  // 0: not paused; the application is the limit since then
     uint32_t k_us = 0;
     uint32_t w_est = 0;
+  };
+  // CUBIC's plateau, and what is left of its growth.
+  struct CubicPlateau {
+    uint32_t w_max = 0;       // where the last loss happened
+    uint32_t cwnd_prior = 0;  // the window at the last congestion event
     float cwnd_fraction = 0;  // growth of less than a byte, kept for the next ACK
-  };
-  enum class Phase : uint8_t { first_slow_start, later };
-  // How a window that answers to losses grows.
-  struct Growth {
-    uint32_t w_max = 0;         // cubic: where the last loss happened
-    uint32_t cwnd_prior = 0;    // cubic: the window at the last congestion event
-    uint32_t acked_credit = 0;  // bytes acknowledged, not yet turned into growth
-    Phase phase = Phase::first_slow_start;
-    union {
-      HyStartState hystart;
-      CubicState cubic;
-    };
-    Growth() : hystart() {}
-  };
-  // RFC 7661.
-  struct ValidationState {
-    uint32_t round_bytes = 0;  // delivered in this round trip
-    uint32_t peak_now = 0;     // the largest round of this period, and of the one before
-    uint32_t peak_before = 0;
-    uint32_t period_end_ms = 0;
-    uint32_t valid_at_s = 0;
   };
   // RFC 8257 section 3.3.
   struct DctcpState {
@@ -200,42 +192,76 @@ class CongestionControl {
     uint32_t marked_bytes = 0;
     float alpha = 1.0f;  // DCTCP.Alpha: "SHOULD be initialized to 1"
   };
+  enum class Phase : uint8_t { first_slow_start, later };
+  // How a window that answers to losses grows.
+  struct Growth {
+    union {
+      CubicPlateau plateau;  // but of dctcp
+      DctcpState dctcp;
+    };
+    uint32_t acked_credit = 0;  // bytes acknowledged, not yet turned into growth
+    union {
+      HyStartState hystart;  // in the first slow start
+      CubicEpoch cubic;      // later
+    };
+    Growth() : plateau(), hystart() {}
+  };
+  // RFC 7661.
+  struct ValidationState {
+    uint32_t round_bytes = 0;  // delivered in this round trip
+    uint32_t peak_now = 0;     // the largest round of this period, and of the one before
+    uint32_t peak_before = 0;
+    uint32_t period_end_ms = 0;
+  };
   // Of every algorithm whose window answers to losses.
   struct LossBased {
-    StreamOffset round_end;  // SND.NXT when this round trip began
     Growth growth;
     ValidationState validation;
-    DctcpState dctcp;
-    // As it was before the first loss event of this recovery.
-    Growth saved_growth;
-    uint32_t saved_cwnd = 0;
-    uint32_t saved_ssthresh = 0;
+    SeqNumber round_end;  // low half of SND.NXT when this round trip began
   };
 
+ public:
+  /// A window as it was before the first loss event of a recovery. Of bbr: nothing is kept here.
+  struct SavedWindow {
+    uint32_t cwnd = 0;
+    uint32_t ssthresh = 0;
+    Growth growth;
+    Phase phase = Phase::first_slow_start;
+    bool saved = false;
+  };
+
+ private:
+  [[nodiscard]] static SeqNumber low_half(StreamOffset offset) {
+    return wrap(SeqNumber(0), offset);
+  }
+  void place(SeqNumber una);
   [[nodiscard]] bool is_new_mark(const AckContext& ack);
   void on_ack_loss_based(Instant now, const RateSample& sample, const AckContext& ack, bool marked);
-  void save();
+  void save(SavedWindow* keep);
   void reduce(uint32_t in_flight_bytes);
   void reduce_marked(uint32_t in_flight_bytes);
   void grow_slow_start(uint32_t acked_bytes, uint32_t divisor);
   void leave_first_slow_start();
 
-  StreamOffset reduced_until_;  // SND.NXT when the window was reduced last
+  SeqNumber reduced_until_;  // low half of SND.NXT when the window was reduced last
   uint32_t cwnd_ = 0;
   uint32_t ssthresh_ = ssthresh_unset;
   uint32_t srtt_us_ = 0;
   uint16_t mss_ = 536;
+  uint16_t valid_at_s_ = 0;  // RFC 7661: when the window was last found valid, modulo 2^16
   CongestionAlgorithm algorithm_ = CongestionAlgorithm::cubic;
+  Phase phase_ : 1 = Phase::first_slow_start;
   bool in_recovery_ : 1 = false;  // between the first loss event and on_recovery_end()
   bool undo_valid_ : 1 = false;
   bool cwr_due_ : 1 = false;
   bool paced_ : 1 = false;
+  bool placed_ : 1 = false;  // the first ACK has said where the stream is
   union {
     LossBased loss_;
-    BbrState bbr_;
+    BbrState* bbr_;
   };
 };
-static_assert(sizeof(CongestionControl) <= 192);
+static_assert(sizeof(CongestionControl) <= 80);
 static_assert(std::is_trivially_copyable_v<CongestionControl>);
 
 }  // namespace sluice::tcp

@@ -14,6 +14,8 @@ struct Cubic {
   static void on_congestion(CongestionControl& cc, uint32_t used_bytes);
   /// What a congestion event leaves of a window, before its least. Source: RFC 9438 section 4.6.
   [[nodiscard]] static uint32_t kept(uint32_t used_bytes);
+  /// 64 microseconds each, modulo 2^32 (three days: no epoch is that long). Never 0.
+  [[nodiscard]] static uint32_t ticks(Instant now);
   /// What follows a timeout begins without a plateau to return to. Source: RFC 9438 section 4.8.
   static void on_rto(CongestionControl& cc);
   /// Time in which the sender was idle does not count. Source: RFC 9438 section 5.8.

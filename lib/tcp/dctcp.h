@@ -23,7 +23,7 @@ struct Dctcp {
   };
   /// DCTCP.Alpha = DCTCP.Alpha * (1 - g) + g * M, once per window.
   static void on_ack(CongestionControl& cc, uint32_t acked_bytes, Echo echo) {
-    auto& state = cc.loss_.dctcp;
+    auto& state = cc.loss_.growth.dctcp;
     state.acked_bytes += acked_bytes;
     if (echo.ece) state.marked_bytes += acked_bytes;
     if (!echo.round_start || state.acked_bytes == 0) return;
@@ -34,17 +34,17 @@ struct Dctcp {
   }
   /// cwnd = cwnd * (1 - DCTCP.Alpha / 2).
   static void on_mark(CongestionControl& cc, uint32_t used_bytes) {
-    const float kept = static_cast<float>(used_bytes) * (1.0f - cc.loss_.dctcp.alpha / 2);
+    const float kept = static_cast<float>(used_bytes) * (1.0f - cc.loss_.growth.dctcp.alpha / 2);
     cc.ssthresh_ = std::max(static_cast<uint32_t>(kept), 2u * cc.mss_);
   }
 
   static void save(const CongestionControl& cc, CongestionMemory& out) {
     // 0 is for a connection that has none yet.
-    const float alpha = std::max(cc.loss_.dctcp.alpha, std::numeric_limits<float>::min());
+    const float alpha = std::max(cc.loss_.growth.dctcp.alpha, std::numeric_limits<float>::min());
     out.plateau = std::bit_cast<uint32_t>(alpha);
   }
   static void restore(CongestionControl& cc, const CongestionMemory& in) {
-    if (in.plateau != 0) cc.loss_.dctcp.alpha = std::bit_cast<float>(in.plateau);
+    if (in.plateau != 0) cc.loss_.growth.dctcp.alpha = std::bit_cast<float>(in.plateau);
   }
 };
 

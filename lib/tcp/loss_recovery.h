@@ -13,7 +13,8 @@
 //   rate_sample.h how fast things were delivered       draft-ietf-ccwg-bbr section 4.1
 //
 // Peers without SACK: duplicate ACKs are counted and the first segment is taken for lost (RFC 5681,
-// RFC 6582). Pure; a value inside a Sender. Runs come from the pool that is passed in.
+// RFC 6582). Pure; a value inside a Sender. Runs, and what is needed in recovery only
+// (recovery_episode.h), come from the pools that are passed in.
 #pragma once
 
 #include <cstdint>
@@ -22,15 +23,14 @@
 #include "base/time.h"
 #include "tcp/congestion_control.h"
 #include "tcp/frto.h"
-#include "tcp/prr.h"
 #include "tcp/rack.h"
 #include "tcp/rate_sample.h"
+#include "tcp/recovery_episode.h"
 #include "tcp/scoreboard.h"
 #include "tcp/sent_runs.h"
 #include "tcp/seq_number.h"
 #include "tcp/state.h"
 #include "tcp/tail_probe.h"
-#include "tcp/undo.h"
 
 namespace sluice::tcp {
 
@@ -50,8 +50,8 @@ class LossRecovery {
  public:
   /// `path_memory`: of the sender before this one of the same connection; 0: there was none.
   void reset(StreamOffset snd_nxt, uint8_t path_memory);
-  /// Gives all runs back. reset() before the next use.
-  void release(SentRunPool& pool) { board_.release(pool); }
+  /// Gives everything back. reset() before the next use.
+  void release(RecoveryPools& pools);
   [[nodiscard]] uint8_t path_memory() const { return rack_.memory(); }
 
   // Output.
@@ -64,13 +64,17 @@ class LossRecovery {
     bool probe = false;  // a tail loss probe
     uint32_t clock_ms = 0;
   };
-  bool on_sent(SentRunPool& pool, Instant now, const Flight& flight, const Sent& sent);
-  /// There is room in the window and nothing to fill it with.
-  void on_app_limited(const Flight& flight) { rate_.on_app_limited(pipe(flight)); }
+  bool on_sent(RecoveryPools& pools, Instant now, const Flight& flight, const Sent& sent);
+  /// There is room in the congestion window and nothing to fill it with, or the peer's window
+  /// forbids it.
+  void on_limited(const Flight& flight, bool by_peer) {
+    by_peer ? rate_.on_window_limited(pipe(flight)) : rate_.on_app_limited(pipe(flight));
+  }
   /// What to retransmit next; empty: nothing.
   [[nodiscard]] StreamRange next_retransmission(const SentRunPool& pool, const Flight& flight);
   /// Bytes that may be sent now for all that congestion control says.
-  [[nodiscard]] uint32_t room(const Flight& flight, const CongestionControl& congestion) const;
+  [[nodiscard]] uint32_t room(const RecoveryPools& pools, const Flight& flight,
+                              const CongestionControl& congestion) const;
 
   // Input.
 
@@ -99,22 +103,28 @@ class LossRecovery {
     uint32_t steps = 0;                // runs looked at
     RateSample sample;
   };
-  Verdict on_ack(SentRunPool& pool, Instant now, const Flight& flight, const Ack& ack,
+  Verdict on_ack(RecoveryPools& pools, Instant now, const Flight& flight, const Ack& ack,
                  CongestionControl& congestion);
 
   /// The retransmission timer expired.
   struct Timeout {
     bool first = true;  // the segment had not timed out before
   };
-  void on_rto(SentRunPool& pool, Instant now, const Flight& flight, Timeout timeout,
+  void on_rto(RecoveryPools& pools, Instant now, const Flight& flight, Timeout timeout,
               CongestionControl& congestion);
   /// The reordering timer expired. Returns: recovery began.
-  bool on_reordering_timeout(SentRunPool& pool, Instant now, const Flight& flight,
+  bool on_reordering_timeout(RecoveryPools& pools, Instant now, const Flight& flight,
                              CongestionControl& congestion);
   /// The path's MTU became smaller: what is in flight was dropped for that and not for congestion.
-  void on_mtu_reduced(SentRunPool& pool, const Flight& flight);
+  void on_mtu_reduced(RecoveryPools& pools, const Flight& flight);
+  /// What began this recovery was no sign of congestion: the window is as it was before.
+  void undo_window(RecoveryPools& pools, Instant now, CongestionControl& congestion);
 
   [[nodiscard]] RecoveryMode mode() const { return mode_; }
+  /// In recovery, and without an episode.
+  [[nodiscard]] bool plain() const {
+    return mode_ != RecoveryMode::open && episode_ == IndexPool::none;
+  }
   /// Bytes in the network.
   [[nodiscard]] uint32_t pipe(const Flight& flight) const;
   /// Until more is overdue, from the last ACK or timeout on; 0: nothing is waited for.
@@ -136,33 +146,40 @@ class LossRecovery {
  private:
   [[nodiscard]] uint32_t rack_window_us(const Flight& flight) const;
   [[nodiscard]] bool is_quiet(const Ack& ack) const;
-  void judge(SentRunPool& pool, Instant now, const Flight& flight, const Ack& ack,
+  [[nodiscard]] RecoveryEpisode* episode(RecoveryPools& pools) const {
+    return episode_ == IndexPool::none ? nullptr : &pools.episodes[episode_];
+  }
+  [[nodiscard]] RecoveryEpisode* begin_episode(RecoveryPools& pools, SeqNumber una);
+  void end_episode(RecoveryPools& pools);
+  void begin_prr(RecoveryPools& pools, const Prr::Begin& begin, uint16_t mss);
+  void judge(RecoveryPools& pools, Instant now, const Flight& flight, const Ack& ack,
              const Delivery& delivery, CongestionControl& congestion, Verdict& verdict);
-  void judge_need(SentRunPool& pool, Instant now, const Flight& flight, const Ack& ack,
+  void judge_need(RecoveryPools& pools, Instant now, const Flight& flight, const Ack& ack,
                   const Delivery& delivery, CongestionControl& congestion, Verdict& verdict);
-  void find_losses(SentRunPool& pool, Instant now, const Flight& flight, const Ack& ack,
+  void find_losses(RecoveryPools& pools, Instant now, const Flight& flight, const Ack& ack,
                    CongestionControl& congestion, Verdict& verdict, const Prr::Begin& begin);
   void count_duplicate(SentRunPool& pool, const Flight& flight, const Ack& ack);
-  void enter_fast(Instant now, const Flight& flight, const Prr::Begin& begin,
+  void enter_fast(RecoveryPools& pools, Instant now, const Flight& flight, const Prr::Begin& begin,
                   CongestionControl& congestion);
-  void leave(Instant now, const Flight& flight, CongestionControl& congestion);
+  void leave(RecoveryPools& pools, Instant now, const Flight& flight,
+             CongestionControl& congestion);
 
+  // The order leaves no gaps.
   Scoreboard board_;
   DeliveryRate rate_;
   Rack rack_;
-  Prr prr_;
-  Undo undo_;
-  Frto frto_;
   TailProbe probe_;
-  RecoveryMode mode_ = RecoveryMode::open;
-  uint8_t duplicates_ = 0;  // without SACK: segments that have left the network
-  bool first_due_ = false;  // after a timeout one segment leaves, whatever the window says
-  bool only_new_ = false;   // F-RTO waits for what the peer says of new data
-  uint16_t only_new_room_ = 0;
-  uint16_t dsacks_ = 0;
   SeqNumber recovery_point_;  // RFC 6675 section 5: RecoveryPoint
   uint32_t reduced_us_ = 0;   // when the window was last reduced
   uint32_t reordering_us_ = 0;
+  uint32_t episode_ = IndexPool::none;  // in recovery, or while an undo may still come
+  uint16_t only_new_room_ = 0;
+  uint16_t dsacks_ = 0;
+  Frto frto_;
+  RecoveryMode mode_ = RecoveryMode::open;
+  uint8_t duplicates_ = 0;      // without SACK: segments that have left the network
+  bool first_due_ : 1 = false;  // after a timeout one segment leaves, whatever the window says
+  bool only_new_ : 1 = false;   // F-RTO waits for what the peer says of new data
 };
 
 }  // namespace sluice::tcp

@@ -28,6 +28,9 @@ class Pacer {
   [[nodiscard]] bool ready(Instant now) const { return until_ <= now; }
   [[nodiscard]] Instant until() const { return until_; }
   [[nodiscard]] uint32_t free_bytes() const { return free_bytes_; }
+  /// The most that leaves as one train: CongestionControl::send_quantum().
+  void set_train(uint32_t bytes) { train_bytes_ = bytes; }
+  [[nodiscard]] uint32_t train_bytes() const { return train_bytes_; }
 
   /// A train left. `rate`: bytes per second; 0: nothing is paced.
   struct Train {
@@ -46,6 +49,7 @@ class Pacer {
  private:
   Instant until_;
   uint32_t free_bytes_ = 0;
+  uint32_t train_bytes_ = 0;
 };
 
 }  // namespace sluice::tcp

@@ -29,6 +29,7 @@ struct RateSample {
   uint32_t prior_in_flight_bytes = 0;  // pipe before this ACK
   uint32_t in_flight_bytes = 0;        // pipe after it
   bool app_limited = false;            // the run was sent while app-limited
+  bool window_limited = false;         // or while the peer's window was the limit
   bool cwnd_limited = false;           // the window was in use (RFC 7661: growth is allowed)
   bool in_recovery = false;            // fast recovery, before or after this ACK
 };
@@ -40,15 +41,14 @@ struct SentStamp {
   uint32_t delivered = 0;          // C.delivered then
   uint32_t delivered_us = 0;       // C.delivered_time then
   uint32_t lost = 0;               // C.lost then
-  uint32_t tx_in_flight : 31 = 0;  // pipe, this run included
+  uint32_t tx_in_flight : 30 = 0;  // pipe, this run included
   uint32_t app_limited : 1 = 0;
+  uint32_t window_limited : 1 = 0;
 };
 static_assert(sizeof(SentStamp) == 24);
 
 class DeliveryRate {
  public:
-  void reset() { *this = DeliveryRate(); }
-
   /// Something leaves. `in_flight_bytes`: the pipe before it.
   /// Source: draft-ietf-ccwg-bbr section 4.1.2.2, OnPacketSent ().
   [[nodiscard]] SentStamp on_sent(uint32_t now_us, uint32_t in_flight_bytes, uint32_t bytes);
@@ -56,7 +56,11 @@ class DeliveryRate {
   /// `in_flight_bytes` more have been delivered says nothing of the path's rate.
   /// Source: section 4.1.2.4.
   void on_app_limited(uint32_t in_flight_bytes);
-  void on_lost(uint32_t bytes) { lost_ += bytes; }
+  /// The same, of the window that the peer offers. The draft, as Linux, knows no such mark: a rate
+  /// is a rate. But what is lost in such a flight, and how little of it there was, is not the
+  /// network's doing alone (docs/decisions/0061-bbr.md).
+  void on_window_limited(uint32_t in_flight_bytes);
+  void on_lost(uint32_t bytes) { lost_.add(bytes); }
   /// Bytes were delivered: counts them. The newest run among those of one ACK goes to sample().
   void on_delivered(uint32_t now_us, uint32_t bytes);
   /// The ACK is read. Fills in the fields of `out` that are this class's: totals, newly_lost_bytes,
@@ -66,23 +70,33 @@ class DeliveryRate {
   /// Source: section 4.1.2.3, GenerateRateSample ().
   void sample(uint32_t now_us, const SentStamp* newest, uint32_t min_rtt_us, RateSample& out);
 
-  [[nodiscard]] uint64_t delivered() const { return delivered_; }
-  [[nodiscard]] uint64_t lost() const { return lost_; }
+  [[nodiscard]] uint64_t delivered() const { return delivered_.value(); }
+  [[nodiscard]] uint64_t lost() const { return lost_.value(); }
   [[nodiscard]] bool app_limited() const { return app_limited_; }
   /// The latest valid sample, as ss shows it. Units: bytes per second; 0: none yet.
   [[nodiscard]] uint64_t bytes_per_second() const;
   [[nodiscard]] bool rate_app_limited() const { return rate_app_limited_; }
 
  private:
-  uint64_t delivered_ = 0;
-  uint64_t lost_ = 0;
+  // 64 bits that do not ask for an alignment of eight bytes; most is done with the low half.
+  struct Total {
+    uint32_t low = 0;
+    uint32_t high = 0;
+    void add(uint32_t bytes) {
+      low += bytes;
+      if (low < bytes) ++high;
+    }
+    [[nodiscard]] uint64_t value() const { return uint64_t{high} << 32 | low; }
+  };
+  Total delivered_;
+  Total lost_;
   uint32_t delivered_us_ = 0;
   uint32_t first_sent_us_ = 0;
-  uint32_t app_limited_until_ = 0;  // low half of delivered_
-  uint32_t told_lost_ = 0;          // low half of lost_, when the last sample was taken
-  uint32_t rate_bytes_ = 0;         // of the latest valid sample
-  uint32_t rate_us_ = 0;
+  uint32_t limited_until_ = 0;  // low half of delivered_, with one of the next
+  uint32_t told_lost_ = 0;      // low half of lost_, when the last sample was taken
+  float rate_ = 0;              // of the latest valid sample, bytes per second
   bool app_limited_ = false;
+  bool window_limited_ = false;
   bool rate_app_limited_ = false;
 };
 

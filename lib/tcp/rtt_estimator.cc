@@ -10,19 +10,20 @@ constexpr int64_t sample_max_us = 120'000'000;
 // 1 ms doubled this often is beyond rto_max from any floor.
 constexpr uint8_t backoff_max = 16;
 
-// value + (target - value) / divisor, rounded towards the target so that it gets there.
-uint32_t approach(uint32_t value, uint32_t target, int64_t divisor) {
-  const int64_t difference = int64_t{target} - int64_t{value};
-  const int64_t step = difference / divisor;
-  return static_cast<uint32_t>(int64_t{value} +
-                               (step != 0 ? step : (difference > 0) - (difference < 0)));
+// value + (target - value) / divisor, rounded towards the target so that it gets there. In 32 bits,
+// which hold eight times the longest sample: a division of 64 takes several times as long.
+static_assert(8 * sample_max_us < INT32_MAX);
+uint32_t approach(uint32_t value, uint32_t target, int32_t divisor) {
+  const auto difference = static_cast<int32_t>(target - value);
+  const int32_t step = difference / divisor;
+  return value + static_cast<uint32_t>(step != 0 ? step : (difference > 0) - (difference < 0));
 }
 
 }  // namespace
 
 void RttEstimator::add_sample(Duration rtt, uint32_t samples_per_rtt) {
   const auto sample_us = static_cast<uint32_t>(std::clamp<int64_t>(rtt.us(), 1, sample_max_us));
-  const int64_t samples = std::clamp<uint32_t>(samples_per_rtt, 1, 1024);
+  const auto samples = static_cast<int32_t>(std::clamp<uint32_t>(samples_per_rtt, 1, 1024));
   backoff_ = 0;
   sampled_ = true;
   min_us_ = min_us_ == 0 ? sample_us : std::min(min_us_, sample_us);

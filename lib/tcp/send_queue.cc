@@ -8,22 +8,17 @@ namespace sluice::tcp {
 
 void SendQueue::reset(StreamOffset begin) {
   *this = SendQueue();
-  begin_ = end_ = cursor_begin_ = begin;
+  begin_ = end_ = begin;
 }
 
 bool SendQueue::push(SpanPool& pool, const Span& span) {
   if (count_ == spans_max) return false;
-  const uint32_t node = pool.take(count_);
+  const uint32_t node = pool.take(count_, span);
   if (node == SpanPool::none) return false;
-  pool.span(node) = span;
-  pool.next(node) = SpanPool::none;
-  if (count_ == 0) {
-    first_ = cursor_ = node;
-    cursor_begin_ = begin_;
-  } else {
-    pool.next(last_) = node;
-  }
-  last_ = node;
+  // Bounded by spans_max; two as a rule.
+  uint32_t* link = &first_;
+  while (*link != SpanPool::none) link = &pool.next(*link);
+  *link = node;
   ++count_;
   end_ += span.length_bytes;
   return true;
@@ -35,32 +30,25 @@ bool SendQueue::pop(SpanPool& pool, Span& out) {
   out = pool.span(node);
   begin_ += out.length_bytes;
   first_ = pool.next(node);
-  if (cursor_ == node) {
-    cursor_ = first_;
-    cursor_begin_ = begin_;
-  }
   pool.give_back(node, count_);
   --count_;
   return true;
 }
 
 bool SendQueue::pop_acknowledged(SpanPool& pool, StreamOffset snd_una, Span& out) {
-  if (count_ == 0 || begin_ + pool.span(first_).length_bytes > snd_una) return false;
+  if (count_ == 0 || begin_ + pool.length(first_) > snd_una) return false;
   return pop(pool, out);
 }
 
-// Moves the cursor to the span that holds `from`.
-void SendQueue::seek(SpanPool& pool, StreamOffset from) {
-  if (from < cursor_begin_) {
-    cursor_ = first_;
-    cursor_begin_ = begin_;
+// The span that holds `from`. Bounded by spans_max.
+SendQueue::Place SendQueue::seek(SpanPool& pool, StreamOffset from) const {
+  Place place{first_, begin_};
+  while (from >= place.begin + pool.length(place.node)) {
+    place.begin += pool.length(place.node);
+    place.node = pool.next(place.node);
+    ASSERT(place.node != SpanPool::none);
   }
-  // Bounded by spans_max.
-  while (from >= cursor_begin_ + pool.span(cursor_).length_bytes) {
-    cursor_begin_ += pool.span(cursor_).length_bytes;
-    cursor_ = pool.next(cursor_);
-    ASSERT(cursor_ != SpanPool::none);
-  }
+  return place;
 }
 
 SendQueue::Described SendQueue::describe(Instant now, content::Catalog& catalog, SpanPool& pool,
@@ -68,9 +56,9 @@ SendQueue::Described SendQueue::describe(Instant now, content::Catalog& catalog,
   Described result;
   while (result.bytes < range.max_bytes && !out.full()) {
     const StreamOffset from = range.from + result.bytes;
-    seek(pool, from);
-    const Span& span = pool.span(cursor_);
-    const uint64_t within = from - cursor_begin_;
+    const Place place = seek(pool, from);
+    const Span span = pool.span(place.node);
+    const uint64_t within = from - place.begin;
     const uint64_t offset = span.offset_bytes + within;
     const auto wanted = static_cast<uint32_t>(
         std::min<uint64_t>(range.max_bytes - result.bytes, span.length_bytes - within));

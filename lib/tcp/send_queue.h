@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "base/assert.h"
 #include "base/fixed_array.h"
 #include "base/fixed_vector.h"
 #include "base/index_pool.h"
@@ -34,7 +35,7 @@ struct Span {
   bool is_object = false;
 };
 
-/// The spans of all send queues of a stack.
+/// The spans of all send queues of a stack. A place takes 24 bytes.
 class SpanPool {
  public:
   static constexpr uint32_t none = IndexPool::none;
@@ -45,37 +46,68 @@ class SpanPool {
     uint32_t shared = 0;
   };
   explicit SpanPool(const Sizes& sizes)
-      : nodes_(size_t{own} * sizes.queues + sizes.shared),
-        pool_(own * sizes.queues + sizes.shared),
-        shared_free_(sizes.shared) {}
+      : nodes_(size_t{own} * sizes.queues + sizes.shared), shared_free_(sizes.shared) {
+    for (uint32_t i = 0; i < nodes_.size(); ++i) nodes_[i].next = i + 1;
+  }
 
   /// For a queue that has `count` spans. Returns none when it has its own and no other is free.
-  [[nodiscard]] uint32_t take(uint32_t count) {
+  [[nodiscard]] uint32_t take(uint32_t count, const Span& span) {
     if (count >= own) {
       if (shared_free_ == 0) return none;
       --shared_free_;
     }
-    return pool_.take();
+    const uint32_t node = free_;
+    ASSERT(node < nodes_.size() && span.source < object_bit);
+    free_ = nodes_[node].next;
+    nodes_[node] = {.offset = halves(span.offset_bytes),
+                    .length = halves(span.length_bytes),
+                    .source = span.source | (span.is_object ? object_bit : 0),
+                    .next = none};
+    return node;
   }
   /// From a queue that had `count` spans.
   void give_back(uint32_t node, uint32_t count) {
     if (count > own) ++shared_free_;
-    pool_.give_back(node);
+    nodes_[node].next = free_;
+    free_ = node;
   }
   [[nodiscard]] uint32_t shared_free() const { return shared_free_; }
-  [[nodiscard]] Span& span(uint32_t node) { return nodes_[node].span; }
+  [[nodiscard]] Span span(uint32_t node) const {
+    const Node& at = nodes_[node];
+    return {.offset_bytes = whole(at.offset),
+            .length_bytes = whole(at.length),
+            .source = at.source & ~object_bit,
+            .is_object = (at.source & object_bit) != 0};
+  }
+  [[nodiscard]] uint64_t length(uint32_t node) const { return whole(nodes_[node].length); }
   [[nodiscard]] uint32_t& next(uint32_t node) { return nodes_[node].next; }
   [[nodiscard]] static uint64_t memory_bytes(const Sizes& sizes) {
-    return (uint64_t{own} * sizes.queues + sizes.shared) * (sizeof(Node) + sizeof(uint32_t));
+    return (uint64_t{own} * sizes.queues + sizes.shared) * sizeof(Node);
   }
 
  private:
-  struct Node {
-    Span span;
-    uint32_t next = none;
+  static constexpr uint32_t object_bit = 1u << 31;
+  // 64 bits that do not ask for an alignment of eight bytes.
+  struct Halves {
+    uint32_t low = 0;
+    uint32_t high = 0;
   };
+  struct Node {
+    Halves offset;
+    Halves length;
+    uint32_t source = 0;
+    uint32_t next = none;  // of the queue, or free
+  };
+  static_assert(sizeof(Node) == 24);
+  [[nodiscard]] static constexpr Halves halves(uint64_t value) {
+    return {static_cast<uint32_t>(value), static_cast<uint32_t>(value >> 32)};
+  }
+  [[nodiscard]] static constexpr uint64_t whole(const Halves& value) {
+    return uint64_t{value.high} << 32 | value.low;
+  }
+
   FixedArray<Node> nodes_;
-  IndexPool pool_;
+  uint32_t free_ = 0;
   uint32_t shared_free_;
 };
 
@@ -127,17 +159,18 @@ class SendQueue {
   void drop_lease(content::Catalog& catalog) { catalog.drop(lease_); }
 
  private:
-  void seek(SpanPool& pool, StreamOffset from);
+  // A span, and where it begins.
+  struct Place {
+    uint32_t node = SpanPool::none;
+    StreamOffset begin;
+  };
+  [[nodiscard]] Place seek(SpanPool& pool, StreamOffset from) const;
 
   StreamOffset begin_;
   StreamOffset end_;
-  // The span that was described last, and where it begins.
-  StreamOffset cursor_begin_;
-  uint32_t cursor_ = SpanPool::none;
-  uint32_t first_ = SpanPool::none;
-  uint32_t last_ = SpanPool::none;
-  uint32_t count_ = 0;
   content::Lease lease_;
+  uint32_t first_ = SpanPool::none;
+  uint32_t count_ = 0;
 };
 
 }  // namespace sluice::tcp

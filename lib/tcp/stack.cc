@@ -30,6 +30,16 @@ constexpr SpanPool::Sizes span_sizes(const Config& config) {
   return {.queues = config.send_queues, .shared = std::max(64u, config.send_queues / 2)};
 }
 
+constexpr RecoveryPools::Sizes recovery_sizes(const Config& config) {
+  return {.runs = {.senders = config.send_queues, .shared = config.sent_runs},
+          .episodes = config.recoveries};
+}
+
+// One algorithm is configured for all connections: each sender has its state, or none has.
+constexpr uint32_t bbr_states(const Config& config) {
+  return config.congestion == CongestionAlgorithm::bbr ? config.send_queues : 0;
+}
+
 constexpr uint8_t event_bit(EventKind kind) {
   return static_cast<uint8_t>(1u << static_cast<uint8_t>(kind));
 }
@@ -55,7 +65,8 @@ Stack::Stack(const Config& config, content::Catalog& catalog, content::ChunkPins
       spans_(span_sizes(config)),
       sender_pool_(config.send_queues),
       senders_reserved_(config.send_queues / sender_reserve_share),
-      sent_runs_({.senders = config.send_queues, .shared = config.sent_runs}),
+      recovery_pools_(recovery_sizes(config)),
+      bbr_(bbr_states(config)),
       buffers_(config.receive_buffers),
       buffered_(config.receive_buffers),
       stalled_(config.send_queues),
@@ -75,7 +86,8 @@ uint64_t Stack::memory_bytes(const Config& config) {
          ConnectionTable::capacity_for(config.max_connections) * 8 +
          config.send_queues * (uint64_t{sizeof(Sender)} + sizeof(uint32_t)) +
          SpanPool::memory_bytes(span_sizes(config)) +
-         (uint64_t{config.send_queues} + config.sent_runs) * sizeof(SentRun) +
+         RecoveryPools::memory_bytes(recovery_sizes(config)) +
+         bbr_states(config) * uint64_t{sizeof(BbrState)} +
          ReceiveBuffers::memory_bytes(config.receive_buffers) +
          SourceLimits::memory_bytes(config.source_limits, config.max_connections) +
          PathMtus::memory_bytes() + AgeList::memory_bytes(config.receive_buffers) +
@@ -129,7 +141,7 @@ void Stack::release_sender(Connection& c) {
   for (Span span; sender.queue.pop(spans_, span);) release_span(span);
   sender.queue.drop_lease(catalog_);
   c.congestion = sender.congestion.memory(now_);
-  sender.recovery.release(sent_runs_);
+  sender.recovery.release(recovery_pools_);
   c.path_memory = sender.recovery.path_memory() & 31;
   if (c.blocked) catalog_.cancel_wait(c.sender);
   stalled_.remove(c.sender);
@@ -351,7 +363,7 @@ void Stack::refresh(uint32_t index) {
     line_remove(senders_line_, index);
   }
   if (c.window_wanted && c.send_timer == SendTimer::none) {
-    senders_[c.sender].progress_at = now_;
+    senders_[c.sender].progress_ms = now_ms();
     c.probes = 0;
     set_send_timer(c, SendTimer::persist, c.rtt.rto());
     stalled_.add(c.sender, {.owner = index, .since_ms = now_ms()});
@@ -370,7 +382,8 @@ Usage Stack::usage() const {
           .time_wait = time_wait_.size(),
           .send_queues = sender_pool_.in_use(),
           .receive_buffers = buffers_.in_use(),
-          .sent_runs = sent_runs_.in_use(),
+          .sent_runs = recovery_pools_.runs.in_use(),
+          .recoveries = recovery_pools_.episode_pool.in_use(),
           .fast_open = fast_open_.pending(),
           .stalled = stalled_.size()};
 }
@@ -383,6 +396,7 @@ void Stack::publish_usage() const {
   counters_.set(Counter::tcp_send_queues_in_use, now.send_queues);
   counters_.set(Counter::tcp_receive_buffers_in_use, now.receive_buffers);
   counters_.set(Counter::tcp_sent_runs_in_use, now.sent_runs);
+  counters_.set(Counter::tcp_recoveries_in_use, now.recoveries);
 }
 
 void Stack::inform_of_sending(const Connection& c, Info& out) const {
@@ -432,8 +446,9 @@ Info Stack::info(ConnectionIndex connection) const {
   out.bytes_received = next > 0 ? next - 1 - (fin_received ? 1 : 0) : 0;
   out.bytes_queued = bytes_unacknowledged(connection);
   out.bytes_unread = static_cast<uint32_t>(readable(connection).size());
+  BbrState passing;
   const CongestionControl congestion =
-      c.sender == none ? start_congestion(c) : senders_[c.sender].congestion;
+      c.sender == none ? start_congestion(c, &passing) : senders_[c.sender].congestion;
   out.congestion = congestion.algorithm();
   out.ecn = c.ecn;
   out.pacing_bytes_per_s = congestion.pacing_rate();

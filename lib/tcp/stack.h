@@ -44,9 +44,9 @@
 #include "tcp/isn.h"
 #include "tcp/path_mtus.h"
 #include "tcp/receive_buffer.h"
+#include "tcp/recovery_episode.h"
 #include "tcp/segment.h"
 #include "tcp/sender.h"
-#include "tcp/sent_runs.h"
 #include "tcp/source_limits.h"
 #include "tcp/state.h"
 #include "tcp/syn_cookie.h"
@@ -125,8 +125,9 @@ struct Usage {
   uint32_t send_queues = 0;
   uint32_t receive_buffers = 0;
   uint32_t sent_runs = 0;
-  uint32_t fast_open = 0;  // connections that rest on a Fast Open cookie alone
-  uint32_t stalled = 0;    // connections whose peer keeps its window closed
+  uint32_t recoveries = 0;  // connections in loss recovery, or that may still undo one
+  uint32_t fast_open = 0;   // connections that rest on a Fast Open cookie alone
+  uint32_t stalled = 0;     // connections whose peer keeps its window closed
 };
 
 class Stack {
@@ -301,9 +302,10 @@ class Stack {
             .srtt = c.rtt.srtt(),
             .min_rtt = c.rtt.min_rtt()};
   }
-  [[nodiscard]] CongestionControl start_congestion(const Connection& c) const {
+  // `bbr`: where its state goes, if that is the algorithm.
+  [[nodiscard]] CongestionControl start_congestion(const Connection& c, BbrState* bbr) const {
     return {c.congestion,
-            {.mss = c.mss, .srtt = c.rtt.srtt(), .now = now_, .paced = config_.pacing}};
+            {.mss = c.mss, .srtt = c.rtt.srtt(), .now = now_, .paced = config_.pacing, .bbr = bbr}};
   }
   [[nodiscard]] uint32_t now_ms() const { return timestamp_clock_ms(now_); }
   [[nodiscard]] uint32_t now_us() const {
@@ -361,6 +363,7 @@ class Stack {
                          bool window_changed);
   void read_sack(const Connection& c, StreamOffset una, LossRecovery::Ack& ack);
   void count_verdict(const LossRecovery::Verdict& verdict);
+  void count_plain(const LossRecovery& recovery);
   void sample_rtt(Connection& c, const Segment& segment, Duration measured, bool advanced);
   void rearm_send_timer(Connection& c, bool restart);
   void release_acknowledged(uint32_t index);
@@ -443,7 +446,8 @@ class Stack {
   uint32_t senders_reserved_;          // for refusals
   uint32_t sender_wanted_ = 0;         // connections that were refused one
   uint32_t sender_wanted_cursor_ = 0;  // where the search for the next of them begins
-  SentRunPool sent_runs_;
+  RecoveryPools recovery_pools_;
+  FixedArray<BbrState> bbr_;  // by sender; none when another algorithm is configured
   ReceiveBuffers buffers_;
   AgeList buffered_;  // by receive buffer: its connection
   bool buffer_shortage_ = false;

@@ -9,6 +9,12 @@ namespace sluice::tcp {
 
 using stats::Counter;
 
+namespace {
+
+constexpr uint32_t samples_per_rtt_max = 4;
+
+}  // namespace
+
 // Returns false when the segment, or the connection, is done with.
 bool Stack::handle_ack(uint32_t index, const Segment& segment) {
   Connection& c = connections_[index];
@@ -103,7 +109,7 @@ void Stack::handle_sender_ack(uint32_t index, const Segment& segment, uint32_t a
   c.snd_una += acked;
   c.in_flight -= acked;
   if (acked > 0) {
-    sender.progress_at = now_;
+    sender.progress_ms = now_ms();
     c.probes = 0;
   }
   // RFC 5681 section 2: no payload, no new window, something outstanding.
@@ -115,8 +121,9 @@ void Stack::handle_sender_ack(uint32_t index, const Segment& segment, uint32_t a
   const bool ece = c.ecn && segment.has(wire::tcp_flag::ece);
   ack.ece = ece;
   LossRecovery::Verdict verdict =
-      recovery.on_ack(sent_runs_, now_, flight(c), ack, sender.congestion);
+      recovery.on_ack(recovery_pools_, now_, flight(c), ack, sender.congestion);
   count_verdict(verdict);
+  if (verdict.entered_recovery) count_plain(recovery);
   sample_rtt(c, segment, verdict.sample.rtt, acked > 0);
   RateSample& sample = verdict.sample;
   if (ece) {
@@ -124,7 +131,10 @@ void Stack::handle_sender_ack(uint32_t index, const Segment& segment, uint32_t a
     sender.marked_bytes += sample.newly_acked_bytes;
   }
   if (sample.newly_acked_bytes > 0 || sample.newly_lost_bytes > 0) {
-    sample.cwnd_limited = recovery.mode() != RecoveryMode::open || c.snd_una <= sender.limited_to;
+    const SeqNumber una = low_half(c.snd_una);
+    sample.cwnd_limited = recovery.mode() != RecoveryMode::open || una <= sender.limited_to;
+    // It follows at a byte's distance: half a circle is all that can be told.
+    if (una > sender.limited_to) sender.limited_to = una - 1;
     // RFC 3168 section 6.1.2: a mark although the window is one segment already (MUST).
     if (ece && sender.congestion.cwnd() <= c.mss) sender.pacer.hold(now_ + c.rtt.rto_once());
     sender.congestion.on_ack(now_, sample,
@@ -135,11 +145,16 @@ void Stack::handle_sender_ack(uint32_t index, const Segment& segment, uint32_t a
                               .mode = recovery.mode(),
                               .ece = ece,
                               .may_grow = acked > 0 || recovery.rack().reordering_seen()});
-    sender.train_bytes = sender.congestion.send_quantum();
+    sender.pacer.set_train(sender.congestion.send_quantum());
   }
   rearm_send_timer(c, acked > 0 || verdict.entered_recovery);
   if (acked > 0 && c.mss < c.mss_max) judge_path(c);
   if (acked > 0) release_acknowledged(index);
+}
+
+// A recovery began.
+void Stack::count_plain(const LossRecovery& recovery) {
+  if (recovery.plain()) counters_.add(Counter::tcp_recoveries_plain);
 }
 
 void Stack::count_verdict(const LossRecovery::Verdict& verdict) {
@@ -196,9 +211,10 @@ void Stack::sample_rtt(Connection& c, const Segment& segment, Duration measured,
     return;
   }
   // RFC 7323 appendix G, but there are never more samples than trains.
-  const uint32_t expected =
-      senders_[c.sender].congestion.cwnd() / std::max<uint32_t>(2u * c.mss, 1);
-  c.rtt.add_sample(measured, std::clamp<uint32_t>(expected, 1, 4));
+  const uint32_t cwnd = senders_[c.sender].congestion.cwnd();
+  uint32_t expected = 1;
+  while (expected < samples_per_rtt_max && cwnd >= (expected + 1) * 2u * c.mss) ++expected;
+  c.rtt.add_sample(measured, expected);
 }
 
 // Lets go of what was acknowledged, and of the sender when that was all.

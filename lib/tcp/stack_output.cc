@@ -66,10 +66,11 @@ Stack::Plan Stack::plan_unpaced(Connection& c) {
 
 Stack::Plan Stack::plan_again(const Connection& c, Sender& sender) {
   const Flight now = flight(c);
-  const StreamRange lost = sender.recovery.next_retransmission(sent_runs_, now);
+  const StreamRange lost = sender.recovery.next_retransmission(recovery_pools_.runs, now);
   if (lost.empty()) return {};
   const uint64_t wanted = lost.end - lost.begin;
-  uint32_t limit = std::min(sender.recovery.room(now, sender.congestion), longest_train(sender));
+  uint32_t limit = std::min(sender.recovery.room(recovery_pools_, now, sender.congestion),
+                            longest_train(sender));
   if (limit < wanted) limit = round_down(limit, c.mss);
   if (limit == 0) return {};
   return {.kind = Plan::Kind::again,
@@ -98,9 +99,9 @@ Stack::Plan Stack::plan_probe(const Connection& c, const Sender& sender) {
 
 void Stack::note_limit(const Connection& c, Sender& sender, LimitedBy by) {
   sender.limited.note(now_us(), by);
-  if (by != LimitedBy::application) return;
+  if (by != LimitedBy::application && by != LimitedBy::window) return;
   if (sender.recovery.pipe(flight(c)) < sender.congestion.cwnd()) {
-    sender.recovery.on_app_limited(flight(c));
+    sender.recovery.on_limited(flight(c), by == LimitedBy::window);
   }
 }
 
@@ -114,7 +115,7 @@ Stack::Plan Stack::plan_fresh(Connection& c, Sender& sender) {
     return {.kind = Plan::Kind::fresh, .range = {nxt, nxt + 1}};
   }
   const uint64_t available = end - nxt;
-  const uint32_t room = sender.recovery.room(flight(c), sender.congestion);
+  const uint32_t room = sender.recovery.room(recovery_pools_, flight(c), sender.congestion);
   const uint32_t window = c.snd_wnd > c.in_flight ? c.snd_wnd - c.in_flight : 0;
   // CWR goes alone: not every NIC takes it off all segments of a train but the first.
   const bool alone = c.ecn && sender.congestion.cwr_due();
@@ -208,7 +209,7 @@ void Stack::restart_if_idle(Connection& c) {
   if (idle <= c.rtt.rto()) return;
   Sender& sender = senders_[c.sender];
   sender.congestion.on_idle_restart(now_, idle);
-  sender.train_bytes = sender.congestion.send_quantum();
+  sender.pacer.set_train(sender.congestion.send_quantum());
   start_pacing(c, sender);
   c.sent_ms = std::max(now_ms(), 1u);  // once
 }
@@ -282,12 +283,12 @@ void Stack::note_sent(Connection& c, const Plan& planned, const StreamRange& sen
   const bool fresh = planned.kind == Plan::Kind::fresh;
   c.sent_ms = std::max(now_ms(), 1u);  // 0: never
   if (fresh) {
-    if (c.in_flight == 0 && c.sender != none) senders_[c.sender].progress_at = now_;
+    if (c.in_flight == 0 && c.sender != none) senders_[c.sender].progress_ms = now_ms();
     c.in_flight += length;
     const StreamOffset data_end = c.sender == none ? sent.begin : senders_[c.sender].queue.end();
     if (sent.end > data_end) c.fin_sent = true;
     if (c.sender != none && fills_window(c, senders_[c.sender].congestion)) {
-      senders_[c.sender].limited_to = c.snd_nxt();
+      senders_[c.sender].limited_to = low_half(c.snd_nxt());
     }
   } else {
     if (c.retransmissions < UINT16_MAX) ++c.retransmissions;
@@ -302,7 +303,7 @@ void Stack::note_sent(Connection& c, const Plan& planned, const StreamRange& sen
   sender.override_due = false;
   if (!fresh) count_again(sender, planned.probe);
   if (!sender.recovery.on_sent(
-          sent_runs_, now_, flight(c),
+          recovery_pools_, now_, flight(c),
           {.range = sent, .again = !fresh, .probe = planned.probe, .clock_ms = now_ms()})) {
     counters_.add(Counter::tcp_sent_runs_exhausted);
   }
@@ -321,12 +322,12 @@ void Stack::note_sent(Connection& c, const Plan& planned, const StreamRange& sen
 
 void Stack::count_again(Sender& sender, bool probe) {
   if (probe) {
-    ++sender.again.probes;
+    if (sender.again.probes < UINT16_MAX) ++sender.again.probes;
   } else if (sender.recovery.mode() == RecoveryMode::fast) {
     ++sender.again.after_loss;
     counters_.add(Counter::tcp_retransmitted_after_loss);
   } else {
-    ++sender.again.after_timeout;
+    if (sender.again.after_timeout < UINT16_MAX) ++sender.again.after_timeout;
     counters_.add(Counter::tcp_retransmitted_after_timeout);
   }
 }

@@ -6,7 +6,7 @@
 namespace sluice::tcp {
 
 uint32_t Stack::longest_train(const Sender& sender) const {
-  const uint32_t bytes = std::max(sender.train_bytes, sender.pacer.free_bytes());
+  const uint32_t bytes = std::max(sender.pacer.train_bytes(), sender.pacer.free_bytes());
   return std::min(bytes, config_.train_max_bytes);
 }
 
@@ -14,7 +14,7 @@ uint32_t Stack::longest_train(const Sender& sender) const {
 void Stack::start_pacing(const Connection& c, Sender& sender) const {
   const BbrState* bbr = sender.congestion.bbr();
   const bool rate_known = bbr != nullptr && bbr->bw > 0;
-  sender.pacer.start(rate_known ? sender.train_bytes : initial_window_bytes(c.mss));
+  sender.pacer.start(rate_known ? sender.pacer.train_bytes() : initial_window_bytes(c.mss));
 }
 
 // Data waits for its time; a probe of the tail and a FIN alone do not.

@@ -46,7 +46,7 @@ void Stack::handle_path_mtu(Instant now, const inet::PathMtu& in) {
       learn_path(c);
       sender.path.probe_mss = 0;
       sender.path.again_ms = now_ms() + static_cast<uint32_t>(PathSearch::raise_after.ms());
-      sender.recovery.on_mtu_reduced(sent_runs_, flight(c));
+      sender.recovery.on_mtu_reduced(recovery_pools_, flight(c));
       set_send_timer(c, SendTimer::retransmit, c.rtt.rto());
       refresh(index);
     }
@@ -84,7 +84,7 @@ void Stack::set_mss(Connection& c, uint16_t mss) {
   Sender& sender = senders_[c.sender];
   sender.congestion.set_mss(mss);
   // A train is a segment at least: one that was shorter would never leave.
-  sender.train_bytes = sender.congestion.send_quantum();
+  sender.pacer.set_train(sender.congestion.send_quantum());
 }
 
 // A large segment timed out once more. Smaller ones may come through.
@@ -134,7 +134,8 @@ void Stack::note_path_probe(Connection& c, const Plan& planned, const StreamRang
   end_search_if_close(c);
   // RFC 4821 section 7.6.1: the loss of a probe is no sign of congestion.
   if (senders_[c.sender].recovery.mode() == RecoveryMode::fast) {
-    senders_[c.sender].congestion.on_undo(now_);
+    Sender& sender = senders_[c.sender];
+    sender.recovery.undo_window(recovery_pools_, now_, sender.congestion);
   }
 }
 

@@ -78,8 +78,8 @@ bool Stack::take_sender(Connection& c) {
   recall_path(c);
   Sender& sender = senders_[index];
   sender.queue.reset(c.snd_nxt());
-  sender.congestion = start_congestion(c);
-  sender.train_bytes = sender.congestion.send_quantum();
+  sender.congestion = start_congestion(c, bbr_.size() > 0 ? &bbr_[index] : nullptr);
+  sender.pacer.set_train(sender.congestion.send_quantum());
   sender.held = false;
   start_pacing(c, sender);
   sender.recovery.reset(c.snd_nxt(), c.path_memory);
@@ -88,8 +88,8 @@ bool Stack::take_sender(Connection& c) {
   sender.marked_bytes = 0;
   sender.connection = static_cast<uint32_t>(&c - connections_.begin());
   sender.window_max = c.snd_wnd;
-  sender.limited_to = c.snd_nxt();
-  sender.progress_at = now_;
+  sender.limited_to = low_half(c.snd_nxt());
+  sender.progress_ms = now_ms();
   sender.path = {};
   sender.path.again_ms = now_ms();
   if (c.mss >= c.mss_high)

@@ -143,7 +143,9 @@ void Stack::handle_timer(uint32_t index) {
 // When a peer that makes no progress is given up. One whose window is closed, and that answers,
 // is alive (RFC 9293 section 3.8.6.1, MUST-37); though not for ever here.
 Instant Stack::patience_end(const Connection& c) const {
-  const Instant progress = senders_[c.sender].progress_at;
+  const auto still =
+      Duration::from_ms(static_cast<int32_t>(now_ms() - senders_[c.sender].progress_ms));
+  const Instant progress = now_ - still;
   const bool closed = c.send_timer == SendTimer::persist || c.snd_wnd == 0;
   if (!closed) return progress + config_.user_timeout;
   const auto silent = Duration::from_ms(static_cast<int32_t>(now_ms() - c.heard_ms));
@@ -229,8 +231,11 @@ void Stack::handle_retransmission_timer(uint32_t index) {
   }
   if (earlier > 0) suspect_black_hole(c, earlier + 1);
   Sender& sender = senders_[c.sender];
-  if (sender.recovery.board().reneged(sent_runs_)) counters_.add(Counter::tcp_sack_reneged);
-  sender.recovery.on_rto(sent_runs_, now_, flight(c), {.first = earlier == 0}, sender.congestion);
+  if (sender.recovery.board().reneged(recovery_pools_.runs))
+    counters_.add(Counter::tcp_sack_reneged);
+  sender.recovery.on_rto(recovery_pools_, now_, flight(c), {.first = earlier == 0},
+                         sender.congestion);
+  if (earlier == 0) count_plain(sender.recovery);
   sender.probe_due = false;
   sender.pacer.release(now_);
   c.rtt.back_off();
@@ -250,8 +255,9 @@ void Stack::handle_reordering_timer(uint32_t index) {
   Connection& c = connections_[index];
   if (c.sender == none) return;
   Sender& sender = senders_[c.sender];
-  if (sender.recovery.on_reordering_timeout(sent_runs_, now_, flight(c), sender.congestion)) {
+  if (sender.recovery.on_reordering_timeout(recovery_pools_, now_, flight(c), sender.congestion)) {
     counters_.add(Counter::tcp_fast_recoveries);
+    count_plain(sender.recovery);
   }
   arm_send_timer(c);
 }

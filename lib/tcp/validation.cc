@@ -15,8 +15,8 @@ uint32_t clock_ms(Instant now) {
   return static_cast<uint32_t>(now.ns() / 1'000'000);
 }
 
-uint32_t clock_s(Instant now) {
-  return static_cast<uint32_t>(now.ns() / 1'000'000'000);
+uint16_t clock_s(Instant now) {
+  return static_cast<uint16_t>(now.ns() / 1'000'000'000);
 }
 
 // RFC 7661 section 4.4.3, at the end of the period: half of the window, but not less than IW; what
@@ -44,30 +44,30 @@ void Validation::on_ack(CongestionControl& cc, Instant now, const RateSample& sa
   state.peak_now = std::max(state.peak_now, state.round_bytes);
   state.round_bytes = 0;
   // Section 4.3: valid while pipeACK >= cwnd / 2.
-  const uint32_t now_s = clock_s(now);
+  const uint16_t now_s = clock_s(now);
   if (pipe_ack(cc) >= cc.cwnd_ / 2) {
-    state.valid_at_s = now_s;
-  } else if (static_cast<uint16_t>(now_s - state.valid_at_s) > unvalidated_max_s) {
+    cc.valid_at_s_ = now_s;
+  } else if (static_cast<uint16_t>(now_s - cc.valid_at_s_) > unvalidated_max_s) {
     shrink(cc.cwnd_, cc.ssthresh_, cc.mss_);
-    state.valid_at_s = now_s;
+    cc.valid_at_s_ = now_s;
   }
 }
 
 // Section 4.4.1: after loss recovery pipeACK MUST be undefined.
 void Validation::on_recovery_end(CongestionControl& cc, Instant now) {
   auto& state = cc.loss_.validation;
-  state.valid_at_s = clock_s(now);
+  cc.valid_at_s_ = clock_s(now);
   state.peak_now = state.peak_before = state.round_bytes = 0;
   state.period_end_ms = 0;
 }
 
 void Validation::on_idle_restart(CongestionControl& cc, Instant now) {
   auto& state = cc.loss_.validation;
-  const uint32_t now_s = clock_s(now);
+  const uint16_t now_s = clock_s(now);
   state.round_bytes = 0;
-  if (static_cast<uint16_t>(now_s - state.valid_at_s) <= unvalidated_max_s) return;
+  if (static_cast<uint16_t>(now_s - cc.valid_at_s_) <= unvalidated_max_s) return;
   shrink(cc.cwnd_, cc.ssthresh_, cc.mss_);
-  state.valid_at_s = now_s;
+  cc.valid_at_s_ = now_s;
 }
 
 // Section 4.4.1: a loss while the window is not valid counts against max (pipeACK, LossFlightSize).
@@ -85,12 +85,12 @@ uint32_t Validation::pipe_ack(const CongestionControl& cc) {
 
 void Validation::save(const CongestionControl& cc, CongestionMemory& out) {
   out.pipe_ack = pipe_ack(cc);
-  out.stamp_s = static_cast<uint16_t>(cc.loss_.validation.valid_at_s);
+  out.stamp_s = cc.valid_at_s_;
 }
 
 void Validation::restore(CongestionControl& cc, const CongestionMemory& in) {
   cc.loss_.validation.peak_now = in.pipe_ack;
-  cc.loss_.validation.valid_at_s = in.stamp_s;
+  cc.valid_at_s_ = in.stamp_s;
 }
 
 }  // namespace sluice::tcp

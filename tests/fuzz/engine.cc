@@ -139,6 +139,7 @@ class Harness {
     config.tcp.receive_buffers = 3;
     config.tcp.send_queues = 4;
     config.tcp.sent_runs = 2;
+    config.tcp.recoveries = 1;
     (void)config.tcp.ports.push_back(80);
     config.catalog.objects_max = 2;
     config.catalog.pieces_max = connections + 2;

@@ -134,6 +134,7 @@ class Fuzz {
     config.receive_buffers = 1 + choice / 32 % 2;
     config.send_queues = 1 + choice / 64 % 3;
     config.sent_runs = 1;
+    config.recoveries = choice / 16 % 2;
     config.congestion = static_cast<tcp::CongestionAlgorithm>(choice % 4);
     config.keep_alive_after = Duration::from_s(5);
     config.keep_alive_interval = Duration::from_s(1);

@@ -148,6 +148,7 @@ class Bench {
     if (usage.send_queues != 0) return "send queues";
     if (usage.receive_buffers != 0) return "receive buffers";
     if (usage.sent_runs != 0) return "sent runs";
+    if (usage.recoveries != 0) return "recoveries";
     if (pins.total() != 0) return "pins";
     for (uint32_t i = 0; i < chunk_count; ++i) {
       if (pins.leases(content::ChunkIndex(i)) != 0) return "leases";

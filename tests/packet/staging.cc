@@ -24,6 +24,7 @@ constexpr std::pair<const char*, uint32_t tcp::Config::*> counts[] = {
     {"receive_buffers", &tcp::Config::receive_buffers},
     {"send_queues", &tcp::Config::send_queues},
     {"sent_runs", &tcp::Config::sent_runs},
+    {"recoveries", &tcp::Config::recoveries},
     {"fast_open_pending_max", &tcp::Config::fast_open_pending_max},
 };
 
@@ -90,6 +91,7 @@ bool make_staging(const Script& script, Staging& out, std::string& error) {
   out.config.receive_buffers = 16;
   out.config.send_queues = 32;
   out.config.sent_runs = 64;
+  out.config.recoveries = 32;
   out.config.key = {11, 22};
   ASSERT(out.config.ports.push_back(80));
   for (const auto& words : script.config) {

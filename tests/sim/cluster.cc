@@ -48,6 +48,7 @@ engine::Config engine_config(const ClusterOptions& options, uint32_t worker,
   config.tcp.receive_buffers = options.connections_max;
   config.tcp.send_queues = options.send_queues;
   config.tcp.sent_runs = options.sent_runs;
+  config.tcp.recoveries = options.recoveries;
   config.tcp.mtu = options.mtu;
   config.tcp.congestion = options.congestion;
   (void)config.tcp.ports.push_back(80);

@@ -41,6 +41,7 @@ struct ClusterOptions {
   uint32_t connections_max = 64;
   uint32_t send_queues = 64;
   uint32_t sent_runs = 4096;  // shared by the connections of a worker
+  uint32_t recoveries = 64;   // likewise
   uint32_t open_files_max = 16;
   tcp::CongestionAlgorithm congestion = tcp::CongestionAlgorithm::cubic;
   int64_t mailbox_ns = 2'000;  // a message between a worker and the Store takes at most this

@@ -115,6 +115,9 @@ void Cluster::check_budget(const Worker& worker) {
   if (worker.engine->tcp().usage().sent_runs > options_.sent_runs + options_.send_queues) {
     fail("more records of what was sent than the budget");
   }
+  if (worker.engine->tcp().usage().recoveries > options_.recoveries) {
+    fail("more recoveries than the budget");
+  }
   if (s.receive_buffers > options_.connections_max) fail("more receive buffers than the budget");
   if (s.head_slots_in_use > options_.head_slots) fail("more head slots than the budget");
   if (store_->open_files() > options_.open_files_max) fail("more open files than the budget");
@@ -134,6 +137,7 @@ std::string Cluster::leaks() const {
     add(s.send_queues, "send queues");
     add(s.receive_buffers, "receive buffers");
     add(worker.engine->tcp().usage().sent_runs, "records of what was sent");
+    add(worker.engine->tcp().usage().recoveries, "recoveries");
     for (uint32_t i = 0; i < options_.chunk_count; ++i) {
       if (worker.pins->leases(content::ChunkIndex(i)) != 0) {
         add(1, "leases");

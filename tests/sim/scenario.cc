@@ -61,6 +61,8 @@ ClusterOptions draw_cluster(uint64_t seed, Prng& prng) {
     options.paths.push_back({draw_link(prng, true), draw_link(prng, false)});
     if (silent.chance(1, 6)) options.paths.back().down.carries_bytes = 1280 + silent.below(221);
   }
+  Prng repairs(seed ^ 0x7265'7061);  // likewise
+  options.recoveries = static_cast<uint32_t>(repairs.below(repairs.chance(1, 2) ? 3 : 40));
   return options;
 }
 

@@ -146,9 +146,31 @@ TEST(Bbr, NoRunOfRandomLossesEndsStartupEarly) {
   }
 }
 
+// The receiver's window holds less than what holes hold up: how little is delivered then, and which
+// share of a short flight is lost, says nothing of the path.
+TEST(Bbr, ThePeersWindowIsNotTakenForThePath) {
+  for (uint64_t seed = 1; seed <= 5; ++seed) {
+    FluidPath flow(CongestionAlgorithm::bbr, {.bytes_per_s = 25e6,
+                                              .rtt = 100_ms,
+                                              .queue_bytes = 2'500'000,
+                                              .drop_per_10000 = 300,
+                                              .seed = seed,
+                                              .window_bytes = 3'000'000});
+    static_cast<void>(flow.run(2_s));
+    EXPECT_NE(state(flow).phase, Phase::startup);
+    const float found = state(flow).bw;
+    for (int i = 0; i < 30; ++i) {
+      flow.run(100_ms);
+      EXPECT_GT(state(flow).bw, 0.9f * found) << "seed " << seed << " after " << i;
+    }
+  }
+}
+
 // As a connection that came by a SYN cookie: the handshake told no round trip.
 TEST(Bbr, ARateThatWasAGuessIsNotKept) {
-  CongestionControl cc(CongestionMemory::fresh(CongestionAlgorithm::bbr, 1448), {.mss = 1448});
+  BbrState bbr;
+  CongestionControl cc(CongestionMemory::fresh(CongestionAlgorithm::bbr, 1448),
+                       {.mss = 1448, .bbr = &bbr});
   EXPECT_GT(cc.pacing_rate(), 30'000'000u);
   cc.on_ack(Instant::from_ns(5'000'000'000),
             {.newly_acked_bytes = 1448, .delivered_total = 1448, .rtt = 100_ms},
@@ -185,7 +207,9 @@ TEST(Bbr, MemoryBringsBackRateAndRoundTrip) {
   FluidPath flow = path(usual);
   flow.run(2'500_ms);
   const CongestionMemory memory = flow.cc.memory(flow.now);
-  const CongestionControl back(memory, {.mss = FluidPath::mss, .srtt = 20_ms, .now = flow.now});
+  BbrState bbr;
+  const CongestionControl back(
+      memory, {.mss = FluidPath::mss, .srtt = 20_ms, .now = flow.now, .bbr = &bbr});
   EXPECT_EQ(back.bbr()->phase, Phase::cruise);
   EXPECT_EQ(back.bbr()->bw, state(flow).bw);
   EXPECT_EQ(back.bbr()->min_rtt_us, state(flow).min_rtt_us);

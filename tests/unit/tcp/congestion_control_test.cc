@@ -54,10 +54,12 @@ TEST(CongestionControl, UndoPutsBackWhatASpuriousLossTook) {
     SteadyFlow flow(algorithm);
     for (int i = 0; i < 5; ++i) flow.round_trip(50_ms);
     const uint32_t before = flow.cc.cwnd();
-    flow.cc.on_loss_event(flow.now, before);
-    flow.cc.on_rto(flow.now, {.first = true, .in_flight_bytes = before});  // of the same recovery
+    CongestionControl::SavedWindow kept;
+    flow.cc.on_loss_event(flow.now, before, &kept);
+    // Of the same recovery:
+    flow.cc.on_rto(flow.now, {.first = true, .in_flight_bytes = before}, &kept);
     EXPECT_EQ(flow.cc.cwnd(), SteadyFlow::mss);
-    flow.cc.on_undo(flow.now);
+    flow.cc.on_undo(flow.now, &kept);
     flow.cc.on_recovery_end(flow.now);
     EXPECT_EQ(flow.cc.cwnd(), before);
     EXPECT_EQ(flow.cc.ssthresh(), CongestionControl::ssthresh_unset);
@@ -73,10 +75,41 @@ TEST(CongestionControl, AFinishedRecoveryCanBeUndoneOnce) {
   const uint32_t before = flow.cc.cwnd();
   flow.lose();
   const uint32_t after = flow.cc.cwnd();
-  flow.cc.on_undo(flow.now);
+  flow.cc.on_undo(flow.now, &flow.before_loss);
   EXPECT_EQ(flow.cc.cwnd(), before);
   flow.lose();
   EXPECT_EQ(flow.cc.cwnd(), after);
+}
+
+// Who had no place to keep the window in goes on with what the loss left.
+TEST(CongestionControl, WhatWasNotKeptIsNotPutBack) {
+  SteadyFlow flow(CongestionAlgorithm::cubic);
+  for (int i = 0; i < 5; ++i) flow.round_trip(50_ms);
+  flow.cc.on_loss_event(flow.now, flow.cc.cwnd(), nullptr);
+  const uint32_t after = flow.cc.cwnd();
+  CongestionControl::SavedWindow late;
+  flow.cc.on_loss_event(flow.now, flow.cc.cwnd(), &late);  // of the same recovery
+  const uint32_t again = flow.cc.cwnd();
+  EXPECT_LE(again, after);
+  flow.cc.on_undo(flow.now, &late);
+  EXPECT_EQ(flow.cc.cwnd(), again);
+  EXPECT_GT(flow.cc.ssthresh(), 0u);
+}
+
+// Positions are kept as halves of a circle: they follow where nothing happens.
+TEST(CongestionControl, AMarkCountsHoweverMuchWasSentWithoutOne) {
+  SteadyFlow flow(CongestionAlgorithm::new_reno);
+  for (const uint64_t start : {uint64_t{1}, uint64_t{1} << 31, (uint64_t{1} << 31) + 5}) {
+    flow = SteadyFlow(CongestionAlgorithm::new_reno);
+    flow.una = StreamOffset(start);
+    for (int i = 0; i < 7; ++i) {  // 3.5 GiB
+      flow.round_trip(50_ms, {.window_bytes = 1u << 29});
+      EXPECT_GE(flow.cc.pipe_ack(), 1u << 28) << i;
+    }
+    const uint32_t before = flow.cc.cwnd();
+    flow.round_trip(50_ms, {.window_bytes = 1u << 20, .marked_of = 1});
+    EXPECT_LT(flow.cc.cwnd(), before) << start;
+  }
 }
 
 TEST(CongestionControl, DoesNotGrowDuringFastRecovery) {

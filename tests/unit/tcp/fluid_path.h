@@ -27,11 +27,15 @@ class FluidPath {
     uint32_t drop_every = 0;         // every n-th segment is lost on its way; 0: none
     uint32_t drop_per_10000 = 0;     // at random, from `seed`
     uint64_t seed = 1;
+    uint32_t window_bytes = 1u << 30;  // that the receiver offers, from its first missing byte on
   };
 
   FluidPath(CongestionAlgorithm algorithm, const Shape& shape)
       : shape_(shape),
-        cc(CongestionMemory::fresh(algorithm, mss), {.mss = mss, .srtt = shape.rtt, .now = now}) {}
+        cc(CongestionMemory::fresh(algorithm, mss),
+           {.mss = mss, .srtt = shape.rtt, .now = now, .bbr = &bbr_}) {}
+  FluidPath(const FluidPath&) = delete;  // the congestion control knows where its state is
+  FluidPath& operator=(const FluidPath&) = delete;
 
   void change(const Shape& shape) { shape_ = shape; }
 
@@ -56,6 +60,7 @@ class FluidPath {
 
  private:
   Shape shape_;  // before cc: its constructor reads it
+  BbrState bbr_;
 
  public:
   CongestionControl cc;
@@ -107,15 +112,25 @@ class FluidPath {
     return x ^ (x >> 31);
   }
 
+  // The first byte that the receiver misses: a round trip after a loss is found it is there.
+  StreamOffset una() {
+    while (!holes_.empty() && holes_.front().filled <= now) holes_.pop_front();
+    if (!holes_.empty()) return holes_.front().begin;
+    return packets_.empty() ? nxt_ : packets_.front().end - mss;
+  }
+
   void step(Instant end) {
-    const bool room = in_flight_ + mss <= cc.cwnd();
+    const bool open = nxt_ - una() + mss <= shape_.window_bytes;
+    if (!open && in_flight_ + mss <= cc.cwnd()) rate_.on_window_limited(in_flight_);
+    const bool room = open && in_flight_ + mss <= cc.cwnd();
     const Instant may_send = room ? std::max(now, paced_until_) : Instant::never();
     const auto next = std::find_if(packets_.begin(), packets_.end(),
                                    [](const Packet& p) { return !p.acked.is_never(); });
     const Instant ack_at = next == packets_.end() ? Instant::never() : next->acked;
-    const Instant at = std::min({may_send, ack_at, end});
+    const Instant repaired = open || holes_.empty() ? Instant::never() : holes_.front().filled;
+    const Instant at = std::min({may_send, ack_at, repaired, end});
     now = std::max(now, at);
-    if (at == end) return;
+    if (at == end || at == repaired) return;
     if (may_send <= ack_at) return send();
     receive(*next, static_cast<size_t>(next - packets_.begin()));
   }
@@ -124,7 +139,10 @@ class FluidPath {
   void receive(const Packet packet, size_t lost) {
     const uint32_t before = in_flight_;
     RateSample sample;
-    for (size_t i = 0; i < lost; ++i) packets_.pop_front();
+    for (size_t i = 0; i < lost; ++i) {
+      holes_.push_back({packets_.front().end - mss, now + shape_.rtt});
+      packets_.pop_front();
+    }
     packets_.pop_front();
     const auto lost_bytes = static_cast<uint32_t>(lost * mss);
     lost_segments += lost;
@@ -162,7 +180,12 @@ class FluidPath {
                .ece = packet.marked});
   }
 
+  struct Hole {
+    StreamOffset begin;
+    Instant filled;
+  };
   std::deque<Packet> packets_;
+  std::deque<Hole> holes_;
   DeliveryRate rate_;
   StreamOffset nxt_{(uint64_t{1} << 32) - 100'000};
   StreamOffset recovery_point_;

@@ -19,8 +19,10 @@ StreamOffset at(uint64_t offset) {
 
 // One train of `segments` full segments, sent a round trip ago, and what is reported of it.
 struct World {
-  explicit World(uint32_t segments, bool sack = true)
-      : flight{at(0), at(0), mss, sack, rtt, rtt}, congestion(CongestionAlgorithm::new_reno, mss) {
+  explicit World(uint32_t segments, bool sack = true, uint32_t episodes = 1)
+      : pool({.runs = {.senders = 1, .shared = 600}, .episodes = episodes}),
+        flight{at(0), at(0), mss, sack, rtt, rtt},
+        congestion(CongestionAlgorithm::new_reno, mss) {
     recovery.reset(at(0), 0);
     // Slow start to a window of just that flight.
     while (congestion.cwnd() < segments * mss) {
@@ -54,8 +56,8 @@ struct World {
     recovery.on_rto(pool, now, flight, {.first = first}, congestion);
   }
   uint32_t pipe() const { return recovery.pipe(flight); }
-  StreamRange next() { return recovery.next_retransmission(pool, flight); }
-  uint32_t room() const { return recovery.room(flight, congestion); }
+  StreamRange next() { return recovery.next_retransmission(pool.runs, flight); }
+  uint32_t room() const { return recovery.room(pool, flight, congestion); }
   void again(StreamRange range, uint32_t clock = 0) {
     recovery.on_sent(pool, now, flight, {.range = range, .again = true, .clock_ms = clock});
   }
@@ -66,7 +68,7 @@ struct World {
   }
   StreamRange segments(uint64_t from, uint64_t to) const { return {at(from * mss), at(to * mss)}; }
 
-  SentRunPool pool{{.senders = 1, .shared = 600}};
+  RecoveryPools pool;
   Instant now = Instant::from_ns(1'000'000'000);
   Flight flight;
   CongestionControl congestion;
@@ -213,7 +215,7 @@ TEST(LossRecovery, APeerThatRenegedIsNotBelievedAtTheFirst) {
   World world(10);
   (void)world.sacked(4, 10);
   (void)world.acked(4);
-  EXPECT_TRUE(world.recovery.board().reneged(world.pool));
+  EXPECT_TRUE(world.recovery.board().reneged(world.pool.runs));
   world.time_out();
   EXPECT_EQ(world.next(), world.segments(4, 10));
 }
@@ -302,6 +304,75 @@ TEST(LossRecovery, ADuplicateOfOneOfTwoRetransmissionsUndoesNothing) {
 }
 
 // RFC 5682 section 3.1.
+// What is held for a recovery is held until it is over, and no DSACK of it can come any more.
+TEST(LossRecovery, AnEpisodeIsHeldUntilNothingCanBeUndone) {
+  World world(10);
+  EXPECT_EQ(world.pool.episode_pool.in_use(), 0u);
+  (void)world.sacked(1, 4);
+  EXPECT_EQ(world.pool.episode_pool.in_use(), 1u);
+  world.again(world.next());
+  world.send(2);
+  (void)world.acked(10);
+  EXPECT_EQ(world.recovery.mode(), RecoveryMode::open);
+  EXPECT_EQ(world.pool.episode_pool.in_use(), 1u);
+  (void)world.acked(12);
+  world.send(1);
+  (void)world.acked(13);
+  EXPECT_EQ(world.pool.episode_pool.in_use(), 0u);
+}
+
+TEST(LossRecovery, AnEndInRecoveryGivesTheEpisodeBack) {
+  World world(10);
+  (void)world.sacked(1, 4);
+  world.recovery.release(world.pool);
+  EXPECT_EQ(world.pool.episode_pool.in_use(), 0u);
+  EXPECT_EQ(world.pool.runs.in_use(), 0u);
+}
+
+// A timeout, and then a retransmission that is lost: one recovery, and one window to go back to.
+TEST(LossRecovery, WhatGoesOnFromATimeoutIsUndoneWithIt) {
+  World world(10);
+  (void)world.sacked(4, 10);
+  world.time_out();
+  world.again(world.segments(0, 1), 500);
+  world.now = world.now + rtt;
+  world.again(world.segments(1, 3), 540);
+  world.now = world.now + rtt;
+  EXPECT_TRUE(world.sacked(1, 3).entered_recovery);  // the first one, sent again, was lost again
+  world.again(world.segments(0, 1), 580);
+  world.send(1);
+  EXPECT_TRUE(world.echoed(10, 499).spurious);
+  EXPECT_EQ(world.congestion.cwnd(), 10u * mss);
+  EXPECT_EQ(world.congestion.ssthresh(), CongestionControl::ssthresh_unset);
+}
+
+// RFC 6675: without an episode the window and the pipe say what may leave, and the first segment
+// leaves whatever they say.
+TEST(LossRecovery, WithoutAnEpisodeTheWindowMetersTheRecovery) {
+  World world(10, true, 0);
+  EXPECT_TRUE(world.sacked(1, 4).entered_recovery);
+  EXPECT_TRUE(world.recovery.plain());
+  EXPECT_EQ(world.congestion.cwnd(), 5u * mss);
+  EXPECT_EQ(world.pipe(), 6u * mss);
+  EXPECT_EQ(world.room(), uint32_t{mss});
+  world.again(world.next());
+  EXPECT_EQ(world.room(), 0u);
+  (void)world.sacked(4, 8);
+  EXPECT_EQ(world.pipe(), 3u * mss);
+  EXPECT_EQ(world.room(), 2u * mss);
+  (void)world.acked(10);
+  EXPECT_EQ(world.recovery.mode(), RecoveryMode::open);
+  EXPECT_FALSE(world.recovery.plain());
+}
+
+TEST(LossRecovery, WithoutAnEpisodeNothingIsUndone) {
+  World world(10, true, 0);
+  world.time_out();
+  world.again(world.segments(0, 1), 500);
+  EXPECT_FALSE(world.echoed(1, 499).spurious);
+  EXPECT_LT(world.congestion.cwnd(), 10u * mss);
+}
+
 TEST(LossRecovery, AfterATimeoutNewDataTriesThePath) {
   World world(10);
   world.time_out();

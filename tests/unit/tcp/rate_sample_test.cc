@@ -59,6 +59,21 @@ TEST(DeliveryRate, AnIntervalShorterThanARoundTripIsNoSample) {
   EXPECT_EQ(rate.bytes_per_second(), 0u);
 }
 
+TEST(DeliveryRate, WhatLeavesBehindAClosedWindowSaysSoToo) {
+  DeliveryRate rate;
+  (void)rate.on_sent(start, 0, 2 * kb);
+  rate.on_window_limited(2 * kb);
+  const SentStamp limited = rate.on_sent(start + 1, 2 * kb, kb);
+  EXPECT_TRUE(limited.window_limited);
+  EXPECT_FALSE(limited.app_limited);
+  RateSample sample;
+  rate.on_delivered(start + 10'000, 3 * kb);
+  rate.sample(start + 10'000, &limited, 0, sample);
+  EXPECT_TRUE(sample.window_limited);
+  EXPECT_FALSE(sample.app_limited);
+  EXPECT_FALSE(rate.on_sent(start + 10'000, kb, kb).window_limited);
+}
+
 TEST(DeliveryRate, WhatLeavesForWantOfDataSaysSoUntilItIsDelivered) {
   DeliveryRate rate;
   const SentStamp full = rate.on_sent(start, 0, 2 * kb);

@@ -188,6 +188,7 @@ TEST(Stack, AnIdleConnectionHoldsNothingFromThePools) {
   EXPECT_EQ(usage.send_queues, 0u);
   EXPECT_EQ(usage.receive_buffers, 0u);
   EXPECT_EQ(usage.sent_runs, 0u);
+  EXPECT_EQ(usage.recoveries, 0u);
   EXPECT_EQ(bench.stack.bytes_unacknowledged(client.connection), 0u);
 }
 

@@ -46,11 +46,12 @@ class SteadyFlow {
     now = now + rtt;
   }
   void lose() {
-    cc.on_loss_event(now, cc.cwnd());
+    cc.on_loss_event(now, cc.cwnd(), &before_loss);
     cc.on_recovery_end(now);
   }
 
   CongestionControl cc;
+  CongestionControl::SavedWindow before_loss;
   StreamOffset una{(uint64_t{1} << 32) - 100'000};
   Instant now = Instant::from_ns(5'000'000'000);
 };
