@@ -99,6 +99,7 @@ void Bbr::on_ack(const RateSample& rs, const Ack& in) {
                 .tx_in_flight = rs.tx_in_flight_bytes,
                 .app_limited = rs.app_limited || rs.prior_delivered < s_.app_limited_until,
                 .cwnd_limited = rs.cwnd_limited};
+  sample.limited = sample.app_limited || rs.window_limited;
   if (rs.interval > Duration()) {
     sample.rate = static_cast<float>(static_cast<double>(rs.delivered_bytes) * 1e9 /
                                      static_cast<double>(rs.interval.ns()));
@@ -156,7 +157,7 @@ void Bbr::check_startup_done(const Sample& sample, const AckContext& ack) {
   // CheckStartupHighLoss ().
   const bool recovering = s_.in_recovery && ack.mode == RecoveryMode::fast;
   if (!s_.full_bw_reached && recovering && s_.loss_round_start &&
-      s_.loss_events >= startup_full_losses && is_inflight_too_high(sample)) {
+      s_.loss_events >= startup_full_losses && !sample.limited && is_inflight_too_high(sample)) {
     s_.undo_phase = Phase::startup;
     s_.full_bw_reached = true;
     s_.inflight_longterm = std::max(bdp(1.0f), s_.inflight_latest);

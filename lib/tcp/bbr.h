@@ -44,6 +44,7 @@ class Bbr {
     uint32_t tx_in_flight = 0;
     bool app_limited = false;
     bool cwnd_limited = false;
+    bool limited = false;  // by the application, or by the peer's window: not by the network
   };
 
   // bbr.cc

@@ -173,7 +173,7 @@ void Bbr::handle_loss(Sample& sample) {
 void Bbr::handle_inflight_too_high(const Sample& sample, uint32_t in_flight_bytes) {
   s_.prev_probe_too_high = true;
   s_.bw_probe_sample = false;  // once per probe
-  if (!sample.app_limited) {
+  if (!sample.limited) {
     const auto least =
         static_cast<uint32_t>(beta * static_cast<float>(std::min(bdp(1.0f), cc_.cwnd_)));
     s_.inflight_longterm = std::max(in_flight_bytes, least);
@@ -209,7 +209,10 @@ void Bbr::update_congestion_signals(const Sample& sample) {
   // With any loss, as there, a sender that paces 1 % below bw finds bw_latest below bw in every
   // round, and a path with 1 % of random loss loses 2 % of its rate a round:
   // docs/decisions/0061-bbr.md.
-  const bool congested = s_.mark_in_round || (s_.loss_in_round && is_inflight_too_high(sample));
+  // Nor does a round count that the network did not limit: how little was delivered in it is not
+  // its doing.
+  const bool congested =
+      s_.mark_in_round || (s_.loss_in_round && !sample.limited && is_inflight_too_high(sample));
   if (congested && !is_probing()) {
     if (s_.bw_shortterm == BbrState::infinite_rate) s_.bw_shortterm = max_bw();
     if (s_.inflight_shortterm == BbrState::infinite) s_.inflight_shortterm = cc_.cwnd_;
