@@ -2,6 +2,8 @@
 
 Blocking: when this fails, no other suite need be run. Part of scripts/test (stage dts).
 """
+import time
+
 import pytest
 
 from testbed.checks import verify_bytes, verify_end, verify_offloads
@@ -29,9 +31,9 @@ def test_the_machine_is_what_the_topology_says(bench, case):
     """Two nodes, an IOMMU, and each NIC on the node that the topology gives it.
 
     Steps:
-        Boot both machines. Read sysfs in the server.
+        Boot both machines. Read sysfs in the server, and the clock of each machine twice.
     Verify:
-        Nodes, IOMMU groups, the NUMA node of each NIC's PCI device.
+        Nodes, IOMMU groups, the NUMA node of each NIC's PCI device; seconds are as long there as here.
     """
     server = bench["server"]
     if bench.topology.machines_are == "hosts":
@@ -39,11 +41,21 @@ def test_the_machine_is_what_the_topology_says(bench, case):
     case.note(f"both machines were up {bench.boot_seconds:.0f} s after QEMU was started")
     nodes = server.shell("ls -d /sys/devices/system/node/node[0-9]* | wc -l").strip()
     case.verify("the server has 2 NUMA nodes", nodes == "2", nodes)
+    for name, machine in bench.machines.items():
+        rate = clock_rate(machine)
+        case.verify(f"{name}: its clock runs {rate:.2f} times as fast as this host's", 0.9 < rate < 1.1, rate)
     for nic in server.nics:
         pci = bench.interfaces["server"][nic.link][1]
         node = server.shell(f"cat /sys/bus/pci/devices/{pci}/numa_node").strip()
         group = server.run("test", "-e", f"/sys/bus/pci/devices/{pci}/iommu_group", check=False).rc
         case.verify(f"{nic.link} ({pci}) is on node {nic.node}, in an IOMMU group", (node, group) == (str(nic.node), 0), (node, group))
+
+
+def clock_rate(machine, seconds=4):
+    """How fast a machine's clock runs, by this host's."""
+    began, first = time.monotonic(), float(machine.read("/proc/uptime").split()[0])
+    time.sleep(seconds)
+    return (float(machine.read("/proc/uptime").split()[0]) - first) / (time.monotonic() - began)
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from testbed.channel import Channel
 from testbed.qmp import Qmp
 from testbed.remote import Remote
 from testbed.topology import DPDK_LIBRARIES, MODELS
+from testbed.tsc import host_tsc_khz
 
 HERE = pathlib.Path(__file__).resolve().parent
 QEMU = "qemu-system-x86_64"
@@ -132,6 +133,8 @@ class Machine(Remote):
                  "-device", "virtio-serial-pci,romfile=",
                  "-chardev", f"socket,id=agent,path={self._socket('agent')},server=on,wait=off",
                  "-device", "virtserialport,chardev=agent,name=sluice.agent"]
+        if host_tsc_khz():
+            append.append(f"tsc_early_khz={host_tsc_khz()}")
         if spec.iommu:
             words += ["-device", "intel-iommu,intremap=on,caching-mode=on"]
             append += ["intel_iommu=on", "iommu=pt"]
