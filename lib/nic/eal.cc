@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "nic/dpdk_log.h"
+#include "nic/runtime_folders.h"
 
 namespace sluice::nic {
 namespace {
@@ -165,6 +166,7 @@ Result<Eal> Eal::start(const EalOptions& options) {
   eal.runtime_directory_ = rte_eal_get_runtime_dir();
   eal.uses_hugepages_ = rte_eal_has_hugepages() != 0;
   eal.owner_ = true;
+  remove_left_folders(std::filesystem::path(eal.runtime_directory_).parent_path());
   return eal;
 }
 

@@ -34,6 +34,7 @@ struct EalOptions {
 
 class Eal {
  public:
+  /// Removes the runtime folders that killed instances left, too (nic/runtime_folders.h).
   /// Errors: what DPDK refused, with the hint of what to change.
   [[nodiscard]] static Result<Eal> start(const EalOptions& options);
 
