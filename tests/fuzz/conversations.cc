@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <vector>
 
+#include "input.h"
 #include "world.h"
 
 namespace sluice::sim {
@@ -27,29 +28,17 @@ void require(bool holds, const char* what) {
   std::abort();
 }
 
-class Input {
- public:
-  Input(const uint8_t* data, size_t size) : data_(data), left_(size) {}
-  [[nodiscard]] bool empty() const { return left_ == 0; }
-  [[nodiscard]] uint8_t byte() {
-    if (left_ == 0) return 0;
-    --left_;
-    return *data_++;
-  }
-  // Mostly near 0, sometimes anywhere.
-  [[nodiscard]] uint32_t distance() {
-    const uint8_t kind = byte();
-    if (kind < 100) return 0;
-    if (kind < 160) return byte();
-    if (kind < 200) return static_cast<uint32_t>(-int32_t{byte()});
-    if (kind < 240) return uint32_t{byte()} * 256;
-    return uint32_t{byte()} << 24 | uint32_t{byte()} << 12 | byte();
-  }
+using fuzz::Input;
 
- private:
-  const uint8_t* data_;
-  size_t left_;
-};
+// Mostly near 0, sometimes anywhere.
+uint32_t distance(Input& in) {
+  const uint8_t kind = in.byte();
+  if (kind < 100) return 0;
+  if (kind < 160) return in.byte();
+  if (kind < 200) return static_cast<uint32_t>(-int32_t{in.byte()});
+  if (kind < 240) return uint32_t{in.byte()} * 256;
+  return uint32_t{in.byte()} << 24 | uint32_t{in.byte()} << 12 | in.byte();
+}
 
 WorldOptions draw(Input& in) {
   WorldOptions options;
@@ -226,8 +215,8 @@ class Conversations {
     uint8_t* tcp = put_headers(from, to, 20u + options, frame);
     put16(tcp, port);
     put16(tcp + 2, to_port);
-    put32(tcp + 4, sequence + in.distance());
-    put32(tcp + 8, acknowledged + in.distance());
+    put32(tcp + 4, sequence + distance(in));
+    put32(tcp + 8, acknowledged + distance(in));
     tcp[12] = static_cast<uint8_t>((20 + options) / 4 << 4);
     const uint8_t flags = in.byte();
     tcp[13] = flags < 128 ? 16 : in.byte();  // mostly an ACK
@@ -254,7 +243,7 @@ class Conversations {
 }  // namespace sluice::sim
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  sluice::sim::Input in(data, size);
+  sluice::fuzz::Input in(data, size);
   sluice::sim::Conversations conversations(in);
   for (int i = 0; i < 300 && !in.empty(); ++i) conversations.step(in);
   conversations.end();

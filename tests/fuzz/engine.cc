@@ -20,32 +20,17 @@
 
 #include "content_source.h"
 #include "engine/engine.h"
+#include "input.h"
 
 namespace {
 
 using namespace sluice;
 
-class Input {
- public:
-  Input(const uint8_t* data, size_t size) : data_(data), left_(size) {}
-  [[nodiscard]] bool empty() const { return left_ == 0; }
-  uint8_t byte() {
-    if (left_ == 0) return 0;
-    --left_;
-    return *data_++;
-  }
-  std::string bytes(size_t most) {
-    const size_t n = std::min(most, left_);
-    std::string out(reinterpret_cast<const char*>(data_), n);
-    data_ += n;
-    left_ -= n;
-    return out;
-  }
+using fuzz::Input;
 
- private:
-  const uint8_t* data_;
-  size_t left_;
-};
+std::string text_of(Bytes bytes) {
+  return std::string(as_text(bytes));
+}
 
 constexpr uint32_t chunk_count = 3, chunk_bytes = 4096, slots = 8, connections = 6;
 constexpr std::array<std::string_view, 8> requests = {
@@ -91,7 +76,7 @@ class Harness {
     if (operation < 100) {
       segment(in);
     } else if (operation < 140) {
-      const std::string raw = in.bytes(in.byte());
+      const std::string raw = text_of(in.take(in.byte()));
       receive({raw.begin(), raw.end()});
     } else if (operation < 180) {
       const int64_t scale = operation < 150   ? 100'000
@@ -169,11 +154,11 @@ class Harness {
     const uint8_t what = in.byte();
     std::string payload;
     if (what < 64) payload = requests[what % requests.size()];
-    if (what >= 64 && what < 80) payload = in.bytes(what);
+    if (what >= 64 && what < 80) payload = text_of(in.take(what));
     std::string options;
     if ((flags & 2) != 0)
       options = std::string("\x02\x04\x05\xb4\x04\x02\x03\x03\x07\x00\x00\x00", 12);
-    if (what >= 200) options = in.bytes((what - 200u) / 4 * 4 % 44);
+    if (what >= 200) options = text_of(in.take((what - 200u) / 4 * 4 % 44));
     options.resize((options.size() + 3) / 4 * 4);
 
     std::vector<uint8_t> frame(14 + 20 + 20 + options.size() + payload.size());

@@ -22,6 +22,7 @@
 #include <memory>
 #include <vector>
 
+#include "input.h"
 #include "replica/link.h"
 #include "replica/node.h"
 #include "replication/plain_digests.h"
@@ -34,25 +35,11 @@ using namespace sluice::replica;
 constexpr uint32_t chunk_bytes = 4096;
 constexpr uint32_t chunk_count = 16;
 
-class Input {
- public:
-  explicit Input(Bytes bytes) : bytes_(bytes) {}
-  [[nodiscard]] bool empty() const { return bytes_.empty(); }
-  uint8_t byte() {
-    if (bytes_.empty()) return 0;
-    const uint8_t value = load_u8(bytes_.data());
-    bytes_ = bytes_.subspan(1);
-    return value;
-  }
-  void fill(MutableBytes out) {
-    const size_t length = std::min(out.size(), bytes_.size());
-    std::copy_n(bytes_.begin(), length, out.begin());
-    bytes_ = bytes_.subspan(length);
-  }
+using fuzz::Input;
 
- private:
-  Bytes bytes_;
-};
+void fill(Input& input, MutableBytes out) {
+  std::ranges::copy(input.take(out.size()), out.begin());
+}
 
 NodeConfig config_of(NodeId self) {
   NodeConfig config;
@@ -117,7 +104,7 @@ class Harness {
         return shake_hands();
       case 2: {
         Frame frame{};
-        input.fill(frame);
+        fill(input, frame);
         return give(frame);
       }
       case 3:
@@ -191,7 +178,7 @@ class Harness {
     if (ends_.empty()) return;
     const uint8_t kind = input.byte();
     std::array<std::byte, frame_body_bytes> bytes{};
-    input.fill(bytes);
+    fill(input, bytes);
     FrameHeader header;
     Body body;
     Frame frame;
@@ -336,7 +323,7 @@ class Harness {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  Input input({reinterpret_cast<const std::byte*>(data), size});
+  Input input(data, size);
   Harness harness(input.byte());
   harness.run(input);
   return 0;

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <vector>
 
+#include "input.h"
 #include "stream/reader.h"
 
 namespace {
@@ -20,16 +21,7 @@ void check(bool holds) {
   if (!holds) std::abort();
 }
 
-struct Input {
-  const uint8_t* data;
-  size_t size;
-
-  uint8_t next() {
-    if (size == 0) return 0;
-    --size;
-    return *data++;
-  }
-};
+using fuzz::Input;
 
 struct World {
   // Each slot may be granted as a whole; its copy is what must not have changed while it is not.
@@ -65,22 +57,20 @@ struct World {
 // The first byte: the connection's role. Then portions: a byte that says how many follow (0 to
 // 127), or (128 and more) which grant is opened or revoked.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  Input input{data, size};
-  const Role role = (input.next() & 1) != 0 ? Role::control : Role::data;
+  Input input(data, size);
+  const Role role = (input.byte() & 1) != 0 ? Role::control : Role::data;
   World world;
-  while (input.size > 0) {
-    const uint8_t what = input.next();
+  while (!input.empty()) {
+    const uint8_t what = input.byte();
     if (what >= 128) {
       world.toggle(what % slots);
       continue;
     }
-    for (uint32_t left = std::min<uint32_t>(what, static_cast<uint32_t>(input.size)); left > 0;) {
+    for (uint32_t left = std::min<uint32_t>(what, static_cast<uint32_t>(input.size())); left > 0;) {
       const MutableBytes space = world.reader.want(world.trash);
       check(!space.empty());
       const uint32_t count = std::min<uint32_t>(left, static_cast<uint32_t>(space.size()));
-      std::memcpy(space.data(), input.data, count);
-      input.data += count;
-      input.size -= count;
+      std::ranges::copy(input.take(count), space.begin());
       left -= count;
       const Reader::Outcome outcome = world.reader.advance(count, world.grants);
       world.check_ungranted();

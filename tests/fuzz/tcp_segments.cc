@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "../packet/bench.h"
+#include "input.h"
 
 namespace sluice::packet {
 namespace {
@@ -19,34 +20,18 @@ void require(bool holds, const char* what) {
   std::abort();
 }
 
-class Input {
- public:
-  Input(const uint8_t* data, size_t size) : data_(data), left_(size) {}
-  [[nodiscard]] bool empty() const { return left_ == 0; }
-  [[nodiscard]] uint8_t byte() {
-    if (left_ == 0) return 0;
-    --left_;
-    return *data_++;
-  }
-  [[nodiscard]] uint16_t word() {
-    const uint8_t high = byte();
-    return static_cast<uint16_t>(high << 8 | byte());
-  }
-  // Mostly near 0, sometimes anywhere.
-  [[nodiscard]] uint32_t distance() {
-    const uint8_t kind = byte();
-    if (kind < 128) return 0;
-    if (kind < 160) return byte();
-    if (kind < 176) return static_cast<uint32_t>(-int32_t{byte()});
-    if (kind < 208) return uint32_t{byte()} * 1000;
-    if (kind < 240) return word();
-    return uint32_t{word()} << 16 | word();
-  }
+using fuzz::Input;
 
- private:
-  const uint8_t* data_;
-  size_t left_;
-};
+// Mostly near 0, sometimes anywhere.
+uint32_t distance(Input& in) {
+  const uint8_t kind = in.byte();
+  if (kind < 128) return 0;
+  if (kind < 160) return in.byte();
+  if (kind < 176) return static_cast<uint32_t>(-int32_t{in.byte()});
+  if (kind < 208) return uint32_t{in.byte()} * 1000;
+  if (kind < 240) return in.word();
+  return uint32_t{in.word()} << 16 | in.word();
+}
 
 // The peer's stream is a function of the sequence number itself.
 std::byte peer_byte(uint32_t sequence) {
@@ -194,11 +179,11 @@ class Fuzz {
                    : flags < 180 ? wire::tcp_flag::fin | wire::tcp_flag::ack
                    : flags < 190 ? wire::tcp_flag::rst
                                  : input_.byte();
-    header.sequence = peer.next + input_.distance();
-    header.acknowledgment = peer.acked + input_.distance();
+    header.sequence = peer.next + distance(input_);
+    header.acknowledgment = peer.acked + distance(input_);
     header.window = input_.byte() < 64 ? static_cast<uint16_t>(input_.byte()) : input_.word();
     if (header.has(wire::tcp_flag::syn) && !header.has(wire::tcp_flag::ack)) {
-      header.sequence = peer.next = peer.next + input_.distance();
+      header.sequence = peer.next = peer.next + distance(input_);
     }
     wire::TcpOptions options = make_options(peer, header);
     const uint8_t size = input_.byte();
@@ -261,12 +246,12 @@ class Fuzz {
     if (header.has(wire::tcp_flag::syn) ? (choice & 8) != 0
                                         : peer.timestamps != ((choice & 8) != 0)) {
       options.has_timestamps = true;
-      options.timestamp_value = timestamp_ += input_.distance();
-      options.timestamp_echo = echo_ + input_.distance();
+      options.timestamp_value = timestamp_ += distance(input_);
+      options.timestamp_echo = echo_ + distance(input_);
     }
     for (int i = 0; i < (choice >> 4 & 3); ++i) {
-      const uint32_t left = peer.acked + input_.distance();
-      static_cast<void>(options.sack.push_back({left, left + input_.distance()}));
+      const uint32_t left = peer.acked + distance(input_);
+      static_cast<void>(options.sack.push_back({left, left + distance(input_)}));
     }
     return options;
   }
@@ -317,7 +302,7 @@ class Fuzz {
     std::array<std::byte, 8> quoted{};
     store_be16(&quoted[0], 80);
     store_be16(&quoted[2], port);
-    store_be32(&quoted[4], peer.acked + input_.distance());
+    store_be32(&quoted[4], peer.acked + distance(input_));
     bench_.stack.handle_path_mtu(bench_.now, {.remote = inet::Address::v4(0xc000'0205),
                                               .quoted_tcp = quoted,
                                               .mtu = input_.word(),
@@ -407,7 +392,7 @@ class Fuzz {
 }  // namespace sluice::packet
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  sluice::packet::Input input(data, size);
+  sluice::fuzz::Input input(data, size);
   sluice::packet::Fuzz(input).run();
   return 0;
 }

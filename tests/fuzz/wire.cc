@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "inet/inet.h"
+#include "input.h"
 #include "wire/address_text.h"
 #include "wire/arp.h"
 #include "wire/checksum.h"
@@ -32,29 +33,16 @@ namespace {
 
 using namespace sluice;
 
-class Input {
- public:
-  explicit Input(Bytes bytes) : bytes_(bytes) {}
-  [[nodiscard]] bool empty() const { return bytes_.empty(); }
-  uint8_t byte() {
-    if (bytes_.empty()) return 0;
-    const uint8_t value = load_u8(bytes_.data());
-    bytes_ = bytes_.subspan(1);
-    return value;
-  }
-  // A copy of just that size, so that a read beyond it is seen.
-  std::vector<std::byte> frame() {
-    const size_t wanted = byte() | size_t{byte()} << 8;
-    const Bytes part = bytes_.first(std::min({wanted, bytes_.size(), size_t{9216}}));
-    bytes_ = bytes_.subspan(part.size());
-    std::vector<std::byte> copy(part.begin(), part.end());
-    copy.shrink_to_fit();
-    return copy;
-  }
+using fuzz::Input;
 
- private:
-  Bytes bytes_;
-};
+// A copy of just that size, so that a read beyond it is seen.
+std::vector<std::byte> frame_of(Input& input) {
+  const size_t low = input.byte();
+  const Bytes part = input.take(std::min(low | size_t{input.byte()} << 8, size_t{9216}));
+  std::vector<std::byte> copy(part.begin(), part.end());
+  copy.shrink_to_fit();
+  return copy;
+}
 
 constexpr uint32_t slots = 6;
 constexpr wire::MacAddress our_mac{{2, 0, 0, 0, 0, 1}};
@@ -244,15 +232,15 @@ class World {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  Input input({reinterpret_cast<const std::byte*>(data), size});
+  Input input(data, size);
   World world(input.byte());
   while (!input.empty()) {
     switch (input.byte() % 6) {
       case 0:
-        world.receive(input.frame());
+        world.receive(frame_of(input));
         break;
       case 1: {
-        std::vector<std::byte> frame = input.frame();
+        std::vector<std::byte> frame = frame_of(input);
         make_acceptable(frame);
         world.receive(frame);
         break;
