@@ -106,4 +106,19 @@ class World {
   uint64_t next_size_ = 1000;
 };
 
+/// All of them up, and connected with each other.
+struct Cluster : World {
+  explicit Cluster(size_t members, uint64_t seed = 1) : World(members, seed) {
+    for (size_t i = 0; i < members; ++i) start(i);
+    connect_all();
+    settle();
+  }
+  [[nodiscard]] PublishState state(size_t i, uint32_t ticket) {
+    return directory(i).status(ticket).state;
+  }
+  [[nodiscard]] std::string detail(size_t i, uint32_t ticket) {
+    return directory(i).status(ticket).detail;
+  }
+};
+
 }  // namespace sluice::replica
