@@ -134,6 +134,33 @@ def test_bytes_arrive_whole_both_ways(bench, listener, case):
     case.verify("nothing was written after the end, on either side", is_quiet(events) and is_quiet(listener.events()), listener.events())
 
 
+def test_no_byte_is_copied(bench, listener, case):
+    """What the devices are given is the arena, the granted chunks and the frames: there is nowhere else that content could go through.
+
+    Steps:
+        16 MiB both ways. Meanwhile the kernel lists the memory that each process has registered (`rdma resource show mr`).
+    Verify:
+        By the mover's count each byte was written from its own place in the arena, and landed at its own. By the probe's, each window was the
+        granted chunk's own memory. By the kernel's, every memory region is the whole arena, a chunk of the window, or the link's frames.
+    """
+    alpha, mib, chunk = bench["alpha"], 16, 1 << 20
+    with Probe(bench["beta"], "--transport", "rdma", "--dial", address(bench), "--mib", mib, "--direction", "both", "--watch-s", 0) as dialler:
+        lengths = set()
+        dialler.wait("up")
+        while not find(dialler.events(), "done"):
+            said = alpha.run("rdma", "-j", "resource", "show", "mr", check=False).out
+            lengths |= {region["mrlen"] for region in json.loads(said or "[]") if region.get("pid") == listener.job.pid}
+            assert dialler.job.poll() is None or find(dialler.events(), "done"), dialler.events()
+        ends = [dialler.wait("done"), listener.wait("done")]
+    for name, done in zip(("dialler", "listener"), ends):
+        moved = (done["taken_bytes"], done["placed_bytes"], done["copied_bytes"])
+        case.verify(f"{name}: 16 MiB taken from their place, 16 MiB put to theirs, none copied", moved == (mib << 20, mib << 20, 0), done)
+        case.verify(f"{name}: each window was the granted chunk itself", done["granted_elsewhere"] == 0, done)
+    frames = 2 * 2 * 64 * 256  # rdma/link.h: frame_slots to send from, as many to receive into
+    wanted = {"the arena": ends[1]["arena_bytes"], "a chunk": chunk, "the frames": frames}
+    case.verify(f"the kernel knows regions of these lengths: {wanted}", chunk in lengths and lengths <= set(wanted.values()), lengths)
+
+
 def test_writes_of_2_mib(bench, listener, case):
     """The largest pieces that sluice has, twice a window of them."""
     _, events = dial(bench, "--direction", "to", "--mib", 32, "--write-bytes", 2 << 20, "--window", 8)
@@ -257,6 +284,58 @@ def test_nothing_listens_there(bench, fabric, case):
     case.verify("it says that nothing listens", status == 3 and "nothing listens there" in why, events)
 
 
+def delete_device(machine, seconds=30):
+    """Returns after how many seconds the kernel had removed it; None: it waits for somebody to let go of it."""
+    started = time.monotonic()
+    deleting = machine.start_job("rdma", "link", "delete", "rxe0")
+    gone = deleting.wait(seconds) == 0 and "rxe0" not in machine.run("rdma", "link").out
+    return time.monotonic() - started if gone else None
+
+
+def test_a_device_is_removed_in_mid_write(bench, listener, case):
+    """`rdma link delete` while both write: both links end, the kernel has its device at once; with another, the same process listens again.
+
+    Here ib_uverbs is told before rdma_cm, and waits (rxe cannot be taken from a program): no event comes, sysfs says it. In suite replica
+    it is the other way round.
+    """
+    alpha = bench["alpha"]
+    with Probe(bench["beta"], "--transport", "rdma", "--dial", address(bench), "--mib", 4000, "--direction", "both", "--watch-s", 3) as dialler:
+        dialler.wait("up")
+        time.sleep(2)
+        took = delete_device(alpha)
+        case.verify("the device is gone, and nobody had to end for it", took is not None, listener.events())
+        case.note(f"rdma link delete took {took:.1f} s")
+        there, here = listener.wait("down"), dialler.wait("down")
+        case.verify("the reason there is the device", there["reason"] == "device_error", there)
+        case.verify("the other end is told, too", here["reason"] in ("closed_by_peer", "unreachable"), here)
+        case.verify("nothing was written after the end", dialler.wait("watched")["written_after_the_end"] is False, "")
+    listener.wait("watched")
+    case.verify("nor there", is_quiet(listener.events()), listener.events())
+    case.verify("RDMA is not usable there any more", find(listener.events(), "transport")[-1]["usable"] is False, listener.events())
+    alpha.run("rdma", "link", "add", "rxe0", "type", "rxe", "netdev", bench.interfaces["alpha"]["fabric"][0])
+    state = listener.wait("transport", count=len(find(listener.events(), "transport")) + 1) if not \
+        find(listener.events(), "transport")[-1]["usable"] else find(listener.events(), "transport")[-1]
+    case.verify("it is usable again with another device", state["usable"] is True, state)
+    _, again = dial(bench, "--mib", 8, "--direction", "both")
+    case.verify("and moves 8 MiB each way", find(again, "done")[0]["wrong"] == 0, again)
+
+
+def test_a_device_that_comes_after_the_start(bench, fabric, case):
+    """A process that was started without a device uses one when it comes, to listen and to dial."""
+    alpha, beta = bench["alpha"], bench["beta"]
+    for machine in (alpha, beta):
+        case.verify(f"{machine.name}'s device is deleted", delete_device(machine) is not None)
+    words = ("--transport", "rdma", "--may-be-absent")
+    with Probe(alpha, *words, "--listen", f":{PORT}") as listening, \
+            Probe(beta, *words, "--dial", address(bench), "--mib", 8, "--direction", "both", "--watch-s", 0) as dialling:
+        case.verify("both say that there is none", all(not each.wait("transport")["usable"] for each in (listening, dialling)))
+        for name, probe in (("alpha", listening), ("beta", dialling)):
+            bench[name].run("rdma", "link", "add", "rxe0", "type", "rxe", "netdev", bench.interfaces[name]["fabric"][0])
+            case.verify(f"{name} has one", probe.wait("transport", count=2)["usable"] is True, probe.events())
+        done = dialling.wait("done")
+        case.verify("8 MiB each way, all right", (done["fetched_bytes"], done["given_bytes"], done["wrong"]) == (8 << 20, 8 << 20, 0), done)
+
+
 def gid_index(machine, ip):
     """The index of the RoCE v2 GID of an IPv4 address."""
     wanted = "0000:0000:0000:0000:0000:ffff:{:02x}{:02x}:{:02x}{:02x}".format(*map(int, ip.split(".")))
@@ -287,9 +366,9 @@ def test_beside_ib_write_bw(bench, fabric, case):
     """1 MiB writes with every checksum on, beside perftest's ib_write_bw on the same pair, taking turns.
 
     Verify:
-        At least 80 % of it, as the median of three (the aim is 95 %; an emulated machine on shared cores is no place for more).
+        At least 80 % of it, by the medians of five (the aim is 95 %; an emulated machine on shared cores is no place for more).
     """
-    mib, rounds = 20, 3
+    mib, rounds = 20, 5
     theirs, ours = [], []
     for _ in range(rounds):
         theirs.append(ib_write_bw(bench, mib))

@@ -16,12 +16,14 @@ from testbed.server import Sluiced
 MODULES = ("ib_core", "ib_uverbs", "ib_cm", "iw_cm", "rdma_cm", "rdma_ucm", "udp_tunnel", "ip6_udp_tunnel", "rdma_rxe")
 LINK = "fabric"
 PORT = 7010
+ROCE_PORT = 4791  # UDP
 FOLDER = "/run/node"
 ROOT = f"{FOLDER}/root"
 KEY = f"{FOLDER}/key"
 SERVED_AT, CLIENT_AT = "10.79.0.2", "10.79.0.1/24"
 PATIENCE = 240  # under emulation, on cores that others use as well
-SMALL = ("--polling", "adaptive", "--max-connections", "100", "--max-objects", "8192", "--hold", "75%")
+SMALL = ("--polling", "adaptive", "--max-connections", "100", "--max-objects", "8192")
+ROWS = ("replica_landed_rdma_bytes", "replica_landed_tcp_bytes", "replica_written_rdma_bytes", "replica_written_tcp_bytes")
 
 
 @dataclass(frozen=True)
@@ -46,15 +48,15 @@ class Node:
         self.sluiced = None
 
     # ------------------------------------------------------------------ life
-    def start(self, *arguments):
+    def start(self, *arguments, key="the key of the testbed's cluster", hold="75%", cache="256M"):
         machine = self.machine
         machine.shell(f"mkdir -p {ROOT}; modprobe tun", timeout=60)
-        machine.write(KEY, "the key of the testbed's cluster\n", mode=0o600)
-        words = ["--node-name", self.name, "--replica-listen", f"{self._own}:{PORT}", "--cluster-key", KEY, *SMALL, *arguments]
+        machine.write(KEY, key + "\n", mode=0o600)
+        words = ["--node-name", self.name, "--replica-listen", f"{self._own}:{PORT}", "--cluster-key", KEY, "--hold", hold, *SMALL, *arguments]
         for other in self._others:
             words += ["--peer", f"{other}:{PORT}"]
         port = ClientsPort()
-        self.sluiced = Sluiced(machine, [(port, port.spec)], ROOT, cache="256M", huge=False, instance=f"node-{self.name}", arguments=words)
+        self.sluiced = Sluiced(machine, [(port, port.spec)], ROOT, cache=cache, huge=False, instance=f"node-{self.name}", arguments=words)
         try:
             self.sluiced.__enter__()
         except AssertionError:
@@ -70,6 +72,11 @@ class Node:
         status = self.sluiced.stop()
         self.keep_log()
         return status
+
+    def kill(self):
+        """It tells nobody."""
+        self.sluiced.kill()
+        self.keep_log()
 
     def keep_log(self):
         if self.sluiced and self.machine.is_running():
@@ -127,7 +134,7 @@ class Cluster:
         addresses = {name: bench.nic(LINK, name).ip() for name in bench.machines}
         self.nodes = [Node(machine, addresses[name], [each for other, each in addresses.items() if other != name], bench.logs)
                       for name, machine in bench.machines.items()]
-        self.arguments = ()
+        self.arguments, self.options = (), {}
 
     def __getitem__(self, name):
         return next(node for node in self.nodes if node.name == name)
@@ -141,18 +148,51 @@ class Cluster:
             self.bench[name].run("modprobe", module, timeout=60)
         self.add_device(name)
 
+    def has_device(self, name):
+        return "rxe0" in self.bench[name].run("rdma", "link").out
+
     def add_device(self, name):
         self.bench[name].run("rdma", "link", "add", "rxe0", "type", "rxe", "netdev", self.interface(name))
 
+    def delete_device(self, name, seconds=30):
+        """Returns after how many seconds the kernel had removed it; None: it still waits for somebody to let go of it."""
+        started = time.monotonic()
+        deleting = self.bench[name].start_job("rdma", "link", "delete", "rxe0")
+        return time.monotonic() - started if deleting.wait(seconds) == 0 and not self.has_device(name) else None
+
+    def watch_arrivals(self, name):
+        """Before lose_roce(), which is quick then."""
+        self.bench[name].shell("for each in sch_ingress cls_u32 act_gact; do modprobe $each; done; "
+                               f"tc qdisc add dev {self.interface(name)} ingress", timeout=120)
+
+    def lose_roce(self, name):
+        """From now on no frame of RoCE arrives at this machine; all others do."""
+        self.bench[name].shell(f"tc filter add dev {self.interface(name)} parent ffff: protocol ip u32 match ip protocol 17 0xff "
+                               f"match ip dport {ROCE_PORT} 0xffff action drop", timeout=60)
+
+    def frames_lost(self, name):
+        said = self.bench[name].shell(f"tc -s filter show dev {self.interface(name)} parent ffff:")
+        return int(said.partition("dropped ")[2].split(",")[0] or 0)
+
+    def find_roce(self, name):
+        self.bench[name].shell(f"tc qdisc del dev {self.interface(name)} ingress")
+
     # ------------------------------------------------------------------ all nodes
-    def start(self, *arguments):
-        """All of them run, with these arguments: those that already do so go on."""
-        if arguments != self.arguments:
+    def start(self, *arguments, **options):
+        """All of them run, with these arguments and options: those that already do so go on."""
+        if (arguments, options) != (self.arguments, self.options):
             self.stop()
-        self.arguments = arguments
+        self.arguments, self.options = arguments, options
         for node in self.nodes:
-            if not node.is_running():
-                node.start(*arguments)
+            if node.is_running():
+                continue
+            if not self.has_device(node.name):  # after a case that failed
+                self.add_device(node.name)
+            self.start_node(node)
+
+    def start_node(self, node, **other):
+        """As the others were started, but for what is said here."""
+        node.start(*self.arguments, **{**self.options, **other})
 
     def stop(self):
         """Returns the exit status of each that ran."""
@@ -189,10 +229,16 @@ class Cluster:
             case.verify(f"{node.name} serves {path}: the source's SHA-256, ETag {tag}", got == (200, digest, tag), (got, digest))
 
     def verify_nothing_copied(self, case):
+        """Every byte that was written was read where it lies, and every byte that landed was put to its place: by the addresses that the
+        device, or the kernel, was given."""
         for node in self.nodes:
             stats = node.stats()
             bad = {name: stats[name] for name in ("replica_copied_bytes", "replica_checksum_failures") if stats[name] != 0}
             case.verify(f"{node.name}: replica_copied_bytes and replica_checksum_failures are 0", not bad, bad)
+            landed, written = (sum(stats[name] for name in ROWS if kind in name) for kind in ("landed", "written"))
+            placed, taken = stats["replica_placed_bytes"], stats["replica_taken_bytes"]
+            case.verify(f"{node.name}: {placed} bytes were put to their place, of the {landed} that landed; {taken} taken from it, of the "
+                        f"{written} that were written", placed >= landed and taken >= written, (placed, landed, taken, written))
 
 
 class Moved:
@@ -208,3 +254,16 @@ class Moved:
     def read(self, *names):
         now = self._node.stats()
         return {name: now[name] - self._before[name] for name in names}
+
+    def landed(self):
+        """Bytes over (RDMA, TCP)."""
+        return tuple(self.read(*ROWS[:2]).values())
+
+    def written(self):
+        return tuple(self.read(*ROWS[2:]).values())
+
+
+def wait_for_quarter(node, moved, size):
+    """Waits until a quarter has come, over whatever. Returns the bytes that have."""
+    assert eventually(lambda: sum(moved.landed()) > size // 4, PATIENCE), f"no quarter came: {moved.landed()} {node.listed('transfers')}"
+    return sum(moved.landed())

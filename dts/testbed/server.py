@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import signal
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -107,6 +108,14 @@ class Sluiced:
     def stop(self):
         """Returns its exit status."""
         return self._job.stop(120)
+
+    def kill(self):
+        """It ends without a word."""
+        self.signal(signal.SIGKILL)
+        self._job.wait(10)
+
+    def signal(self, number):
+        self._job.signal(number)
 
     def is_running(self):
         return self._job.poll() is None
