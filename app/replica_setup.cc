@@ -167,14 +167,16 @@ Result<Movers> open_movers(const control::ReplicaOptions& options, const arena::
   movers[static_cast<size_t>(replica::Transport::tcp)] = *std::move(tcp);
   if (options.rdma == control::Rdma::off) return movers;
   asked.device = options.rdma_device;
+  const bool must_be = options.rdma == control::Rdma::required || !options.rdma_device.empty();
+  asked.may_be_absent = !must_be;
   Result<std::unique_ptr<mover::Mover>> rdma = rdma::open(asked);
-  if (rdma) {
-    movers[static_cast<size_t>(replica::Transport::rdma)] = *std::move(rdma);
-  } else if (options.rdma == control::Rdma::required || !options.rdma_device.empty()) {
-    return fail(rdma.error().in("--rdma"));
-  } else {
+  if (!rdma && must_be) return fail(rdma.error().in("--rdma"));
+  if (!rdma) {
     notes.push_back("over TCP alone: " + rdma.error().message);
+    return movers;
   }
+  if ((*rdma)->counts().devices == 0) notes.push_back("over TCP for now: no RDMA device");
+  movers[static_cast<size_t>(replica::Transport::rdma)] = *std::move(rdma);
   return movers;
 }
 

@@ -257,15 +257,23 @@ void ReplicaThread::sleep(Instant now) {
 
 void ReplicaThread::tick(Instant now) {
   tick_due_ = now + tick_interval;
-  uint64_t copied = 0;
+  mover::Counts sum;
   std::string line;
   for (const auto& mover : options_.movers) {
     if (!mover) continue;
-    copied += mover->counts().bytes_copied;
+    const mover::Counts& counts = mover->counts();
+    sum.bytes_copied += counts.bytes_copied;
+    sum.bytes_placed += counts.bytes_placed;
+    sum.bytes_taken += counts.bytes_taken;
+    sum.devices += counts.devices;
     while (mover->poll_note(line)) note(std::move(line));
   }
-  options_.counters->add(Counter::replica_copied_bytes, copied - copied_seen_);
-  copied_seen_ = copied;
+  stats::Counters& counters = *options_.counters;
+  counters.add(Counter::replica_copied_bytes, sum.bytes_copied - seen_.bytes_copied);
+  counters.add(Counter::replica_placed_bytes, sum.bytes_placed - seen_.bytes_placed);
+  counters.add(Counter::replica_taken_bytes, sum.bytes_taken - seen_.bytes_taken);
+  counters.set(Counter::replica_rdma_devices, sum.devices);
+  seen_ = sum;
   publish_root(now);
   drain_notes();
 }

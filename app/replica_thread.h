@@ -128,7 +128,7 @@ class ReplicaThread {
   Instant last_work_;
   Instant load_due_;
   Instant tick_due_;
-  uint64_t copied_seen_ = 0;
+  mover::Counts seen_;  // the sums that were counted
 
   // Questions: the slot belongs to the replica's thread while it is `asked`, else to the asker.
   enum class Slot : uint8_t { idle, asked, ready };

@@ -68,6 +68,8 @@ std::string format_peers(const Json& rows) {
                        links_of(row), fmt::format("{} us", number(row, "srtt_us")),
                        format_size(number(row, "bytes_to")), format_size(number(row, "bytes_from")),
                        text(row, "last_end"));
+    const std::string why = text(row, "why_no_rdma");
+    if (!why.empty()) out += fmt::format("{:<16} no RDMA: {}\n", "", why);
   }
   return out;
 }

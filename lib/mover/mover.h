@@ -37,6 +37,7 @@ struct Options {
   Duration dial_patience = 5_s;  // from Dial to LinkUp, or DialFailed
 
   std::string device;  // RDMA: use this one (as `rdma link` names it); empty: as the IP route says
+  bool may_be_absent = false;         // RDMA: open without a device, and use one when it comes
   bool use_memory_windows = true;     // RDMA: false: a memory region for each grant
   bool trust_memory_windows = false;  // RDMA: even a device known not to keep to their bounds
   bool use_zero_copy = true;          // TCP: MSG_ZEROCOPY, for as long as the kernel does not copy
@@ -47,20 +48,32 @@ struct Counts {
   uint64_t frames_sent = 0;
   uint64_t frames_received = 0;
   uint64_t writes_done = 0;
-  uint64_t write_bytes_done = 0;  // from the arena, as it lies there
+  uint64_t write_bytes_done = 0;
   uint64_t writes_landed = 0;
-  uint64_t write_bytes_landed = 0;  // into the arena, where they stay
-  uint64_t bytes_copied = 0;        // content copied between buffers: ours never raise it
-  uint64_t bytes_drained = 0;       // content received for a revoked grant, and thrown away
-  uint64_t bytes_zero_copy = 0;     // TCP: sent by MSG_ZEROCOPY, and not copied by the kernel
+  uint64_t write_bytes_landed = 0;
+  // By the addresses that the kernel or the device was given, told apart where they are given:
+  uint64_t bytes_taken = 0;      // content that it reads where it lies in the arena
+  uint64_t bytes_placed = 0;     // content that it put to its own place in the arena
+  uint64_t bytes_copied = 0;     // content that went from, or landed by way of, anywhere else
+  uint64_t bytes_drained = 0;    // content received for a revoked grant, and thrown away
+  uint64_t bytes_zero_copy = 0;  // TCP: sent by MSG_ZEROCOPY, and not copied by the kernel
   uint64_t dials = 0;
   uint64_t dials_failed = 0;
   uint64_t accepted = 0;  // links that peers dialled and that came up
   uint64_t refused = 0;   // connections of peers turned away: too many, or malformed, or too slow
   uint64_t links_up = 0;  // gauge
   uint64_t grants = 0;    // gauge: alive, not revoked
+  uint64_t devices = 0;   // gauge: RDMA devices in use
   std::array<uint64_t, 7> ends{};  // links that ended, by replica::LinkEnd
 };
+
+/// Whether all of these bytes lie in the arena's chunks.
+[[nodiscard]] inline bool lies_in(const content::ArenaView& arena, const void* at, size_t bytes) {
+  const auto begin = reinterpret_cast<uintptr_t>(arena.chunks);
+  const auto end = begin + uint64_t{arena.chunk_count} * arena.chunk_bytes;
+  const auto first = reinterpret_cast<uintptr_t>(at);
+  return first >= begin && first <= end && bytes <= end - first;
+}
 
 class Mover {
  public:

@@ -21,8 +21,8 @@ void RdmaMover::handle_request(rdma_cm_id* id, Bytes private_data) {
       (asked.role == Role::control ? accept_control(id, asked) : accept_data(id, asked));
   if (taken) return;
   ++counts_.refused;
-  verbs_.reject(id, nullptr, 0);
-  verbs_.destroy_id(id);
+  verbs_->reject(id, nullptr, 0);
+  verbs_->destroy_id(id);
 }
 
 bool RdmaMover::accept_control(rdma_cm_id* id, const Introduction& asked) {
@@ -55,12 +55,12 @@ bool RdmaMover::accept_control(rdma_cm_id* id, const Introduction& asked) {
                                   .lanes = static_cast<uint8_t>(link.lanes),
                                   .token = link.token,
                                   .write_bytes_max = link.write_bytes_max});
-  set_ack_timeout(verbs_, id);
+  set_ack_timeout(*verbs_, id);
   rdma_conn_param parameters = parameters_of(introduction);
-  if (prepare(slot, *link.control, why) && verbs_.accept(id, &parameters) == 0) return true;
+  if (prepare(slot, *link.control, why) && verbs_->accept(id, &parameters) == 0) return true;
   note(fmt::format("replication, RDMA: {} cannot be accepted: {}", link.peer.text(), why));
   link.control->id = nullptr;  // the caller rejects it
-  if (link.control->pair != nullptr) verbs_.destroy_qp(id);
+  if (link.control->pair != nullptr) verbs_->destroy_qp(id);
   link.control->pair = nullptr;
   --timed_;
   free_link(slot);
@@ -79,11 +79,11 @@ bool RdmaMover::accept_data(rdma_cm_id* id, const Introduction& asked) {
                                     .write_bytes_max = link.write_bytes_max});
     auto made = make_pair(slot, Role::data, asked.lane);
     made->id = id;
-    set_ack_timeout(verbs_, id);
+    set_ack_timeout(*verbs_, id);
     rdma_conn_param parameters = parameters_of(introduction);
     const char* why = "";
-    if (!prepare(slot, *made, why) || verbs_.accept(id, &parameters) != 0) {
-      if (made->pair != nullptr) verbs_.destroy_qp(id);
+    if (!prepare(slot, *made, why) || verbs_->accept(id, &parameters) != 0) {
+      if (made->pair != nullptr) verbs_->destroy_qp(id);
       return false;
     }
     id->context = made.get();

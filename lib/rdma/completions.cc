@@ -107,7 +107,7 @@ void RdmaMover::handle_completion_events(Device& device) {
   for (uint32_t i = 0; i < events_a_turn; ++i) {
     ibv_cq* queue = nullptr;
     void* context = nullptr;
-    if (verbs_.get_cq_event(device.completions(), &queue, &context) != 0) return;
+    if (verbs_->get_cq_event(device.completions(), &queue, &context) != 0) return;
     const auto slot = static_cast<uint32_t>(reinterpret_cast<uintptr_t>(context));
     Link& link = links_[slot];
     ASSERT(link.completions == queue);
@@ -176,7 +176,7 @@ void RdmaMover::handle_success(uint32_t slot, QueuePair& pair, Request kind, uin
       return;
     case Request::write:
       ++counts_.writes_done;
-      counts_.write_bytes_done += link.write_bytes[number];
+      counts_.write_bytes_done += link.sources[number].length_bytes;
       event.kind = Waiting::Kind::done;
       tell(event);
       return;
@@ -191,9 +191,7 @@ void RdmaMover::handle_success(uint32_t slot, QueuePair& pair, Request kind, uin
     }
     case Request::invalidate: {
       GrantSlot& grant = link.grants[number];
-      grant.state = GrantSlot::State::free;
-      --link.grants_on[grant.lane];
-      --counts_.grants;
+      end_grant(link, grant);
       event.kind = Waiting::Kind::revoked;
       tell(event);
       return;
@@ -223,6 +221,8 @@ void RdmaMover::handle_received(uint32_t slot, QueuePair& pair, Request kind, ui
   }
   ++counts_.writes_landed;
   counts_.write_bytes_landed += completion.byte_len;
+  // Whatever grant it was for.
+  (link.grants_elsewhere == 0 ? counts_.bytes_placed : counts_.bytes_copied) += completion.byte_len;
   ++landed_waiting_;
   tell({.kind = Waiting::Kind::landed,
         .slot = slot,
@@ -248,7 +248,7 @@ void RdmaMover::handle_error(uint32_t slot, QueuePair& pair, Request kind,
   end_link(slot, end_of(completion.status),
            fmt::format("{} failed on {} {}: {} (vendor {:#x}){}", name_of(kind),
                        pair.role == Role::control ? "the control queue pair" : "data queue pair",
-                       completion.qp_num, verbs_.wc_status_str(completion.status),
+                       completion.qp_num, verbs_->wc_status_str(completion.status),
                        completion.vendor_err, cure_of(completion.status)));
 }
 

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -54,6 +55,14 @@ std::string driver_of(const std::string& device_name, const std::filesystem::pat
 
 bool windows_are_unbounded(const std::string& device_name, const std::string& driver) {
   return driver == "rdma_rxe" || device_name.starts_with("rxe");
+}
+
+void let_go(ibv_context& context) {
+  const int nothing = ::open("/dev/null", O_RDWR | O_CLOEXEC);
+  if (nothing < 0) return;  // no descriptor is left: the removal waits until this process ends
+  dup3(nothing, context.async_fd, O_CLOEXEC);
+  dup3(nothing, context.cmd_fd, O_CLOEXEC);
+  close(nothing);
 }
 
 Result<std::unique_ptr<Device>> Device::open(const Verbs& verbs, ibv_context* context,
@@ -121,6 +130,7 @@ Device::~Device() {
   for (ibv_mr* const region : regions_) verbs_.dereg_mr(region);
   if (completions_ != nullptr) verbs_.destroy_comp_channel(completions_);
   if (domain_ != nullptr) verbs_.dealloc_pd(domain_);
+  if (is_gone_) let_go(*context_);
 }
 
 ibv_mr* Device::region_of(const std::byte* address) const {

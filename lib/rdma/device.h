@@ -27,27 +27,36 @@ namespace sluice::rdma {
 [[nodiscard]] std::string driver_of(const std::string& device_name,
                                     const std::filesystem::path& sys = "/sys");
 
+/// Closes what the kernel waits for before it can remove a device that it cannot take from
+/// programs: the context's descriptors. librdmacm, whose context it is, keeps their numbers and
+/// closes them in time: until then they are something else that is open. Requires: nothing of the
+/// device is left, and nothing will be made on it.
+void let_go(ibv_context& context);
+
 class Device {
  public:
   /// Errors: memory cannot be registered (with the likely cure), or the device is out of something.
   [[nodiscard]] static Result<std::unique_ptr<Device>> open(const Verbs& verbs,
                                                             ibv_context* context,
                                                             const mover::Options& options);
+  /// Where it is gone, the kernel can end its removal after this.
   ~Device();
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
 
+  [[nodiscard]] const Verbs& verbs() const { return verbs_; }
   [[nodiscard]] ibv_context* context() const { return context_; }
   [[nodiscard]] ibv_pd* domain() const { return domain_; }
   [[nodiscard]] ibv_comp_channel* completions() const { return completions_; }
   [[nodiscard]] const std::string& name() const { return name_; }
+  /// "uverbs0"
+  [[nodiscard]] const char* offered_name() const { return context_->device->dev_name; }
   /// The region that this address lies in.
   [[nodiscard]] ibv_mr* region_of(const std::byte* address) const;
   [[nodiscard]] bool uses_windows() const { return uses_windows_; }
   /// A bind failed: from now on, regions.
   void give_up_windows() { uses_windows_ = false; }
-  /// It was removed: nothing new is made on it.
-  [[nodiscard]] bool is_gone() const { return is_gone_; }
+  /// It was removed, or is being removed.
   void set_gone() { is_gone_ = true; }
   [[nodiscard]] uint32_t requests_max() const { return requests_max_; }
   [[nodiscard]] uint32_t message_bytes_max() const { return message_bytes_max_; }

@@ -23,7 +23,7 @@ void RdmaMover::handle_device_events(Device& device) {
   constexpr uint32_t events_a_turn = 64;
   for (uint32_t i = 0; i < events_a_turn; ++i) {
     ibv_async_event event{};
-    if (verbs_.get_async_event(device.context(), &event) != 0) return;
+    if (verbs_->get_async_event(device.context(), &event) != 0) return;
     const ibv_event_type kind = event.event_type;
     const ibv_qp* pair = nullptr;
     switch (kind) {
@@ -44,46 +44,19 @@ void RdmaMover::handle_device_events(Device& device) {
       if (link.control != nullptr && link.control->pair == pair) found = slot;
     }
     // A queue pair cannot be destroyed while an event of it is not acknowledged.
-    verbs_.ack_async_event(&event);
-    const std::string what = verbs_.event_type_str(kind);
+    verbs_->ack_async_event(&event);
+    const std::string what = verbs_->event_type_str(kind);
     if (found != IndexPool::none) {
       const bool is_access = kind == IBV_EVENT_QP_ACCESS_ERR;
       end_link(found, is_access ? LinkEnd::protection_error : LinkEnd::malformed,
                is_access ? "it wrote to where nothing is granted to it"
                          : "its requests are none that a queue pair takes: " + what);
-    } else if (kind == IBV_EVENT_DEVICE_FATAL || kind == IBV_EVENT_PORT_ERR ||
-               kind == IBV_EVENT_CQ_ERR) {
+    } else if (kind == IBV_EVENT_DEVICE_FATAL) {
+      note_gone(device.context());
+    } else if (kind == IBV_EVENT_PORT_ERR || kind == IBV_EVENT_CQ_ERR) {
       end_links_of(device, what);
     }
   }
-}
-
-void RdmaMover::end_links_of(const Device& device, const std::string& why) {
-  note(fmt::format("replication, RDMA device {}: {}", device.name(), why));
-  for (uint32_t slot = 0; slot < links_.size(); ++slot) {
-    if (links_[slot].device == &device) end_link(slot, LinkEnd::device_error, "");
-  }
-}
-
-// The kernel waits until we have let go of everything that is the device's.
-void RdmaMover::remove_device(ibv_context* context) {
-  if (listener_ != nullptr && listener_->verbs == context) {
-    note("replication, RDMA: the device that is listened on was removed");
-    verbs_.destroy_id(listener_);
-    listener_ = nullptr;
-  }
-  const auto found = devices_.find(context);
-  if (found == devices_.end() || found->second->is_gone()) return;
-  Device& device = *found->second;
-  end_links_of(device, "it was removed");
-  for (uint32_t slot = 0; slot < links_.size(); ++slot) {
-    if (links_[slot].device == &device && links_[slot].state == Link::State::draining) {
-      finish_end(slot);
-    }
-  }
-  device.set_gone();
-  epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, device.completions()->fd, nullptr);
-  epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, context->async_fd, nullptr);
 }
 
 void RdmaMover::end_link(uint32_t slot, LinkEnd reason, const std::string& why) {
@@ -116,10 +89,10 @@ void RdmaMover::start_draining(uint32_t slot) {
   const auto stop = [&](QueuePair& pair) {
     pair.gathered = 0;
     // Puts the queue pair into error, which gives back all that is posted, and tells the peer.
-    if (verbs_.disconnect(pair.id) == 0) return;
+    if (verbs_->disconnect(pair.id) == 0) return;
     ibv_qp_attr attributes{};
     attributes.qp_state = IBV_QPS_ERR;
-    verbs_.modify_qp(pair.pair, &attributes, IBV_QP_STATE);
+    verbs_->modify_qp(pair.pair, &attributes, IBV_QP_STATE);
   };
   stop(*link.control);
   for (uint32_t lane = 0; lane < link.lanes; ++lane) stop(*link.data[lane]);
@@ -172,9 +145,9 @@ void RdmaMover::fail_link(uint32_t slot, const char* why) {
 }
 
 void RdmaMover::destroy(QueuePair& pair) {
-  if (pair.pair != nullptr) verbs_.destroy_qp(pair.id);
+  if (pair.pair != nullptr) verbs_->destroy_qp(pair.id);
   pair.pair = nullptr;
-  if (pair.id != nullptr) verbs_.destroy_id(pair.id);
+  if (pair.id != nullptr) verbs_->destroy_id(pair.id);
   pair.id = nullptr;
 }
 
@@ -187,15 +160,15 @@ void RdmaMover::destroy(Link& link) {
   }
   link.control.reset();
   for (GrantSlot& grant : link.grants) {
-    if (grant.region != nullptr) verbs_.dereg_mr(grant.region);
+    if (grant.region != nullptr) verbs_->dereg_mr(grant.region);
     if (grant.memory_window != nullptr) ibv_dealloc_mw(grant.memory_window);
     grant = {};
   }
-  if (link.frames_region != nullptr) verbs_.dereg_mr(link.frames_region);
+  if (link.frames_region != nullptr) verbs_->dereg_mr(link.frames_region);
   link.frames_region = nullptr;
   if (link.completions != nullptr) {
-    verbs_.ack_cq_events(link.completions, link.events_unacked);
-    verbs_.destroy_cq(link.completions);
+    verbs_->ack_cq_events(link.completions, link.events_unacked);
+    verbs_->destroy_cq(link.completions);
   }
   link.completions = nullptr;
   link.events_unacked = 0;

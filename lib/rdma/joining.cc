@@ -25,7 +25,6 @@ namespace sluice::rdma {
 namespace {
 
 constexpr int resolve_ms_max = 2'000;
-constexpr int backlog = 64;
 // InfiniBand specification, table 109 (REJ reasons); rdma_cm gives them as the event's status.
 constexpr int rejected_no_service = 8;
 constexpr int rejected_by_consumer = 28;
@@ -60,77 +59,6 @@ const char* why_no_address(int error) {
 }
 
 }  // namespace
-
-Result<void> RdmaMover::open_devices() {
-  channel_ = verbs_.create_event_channel();
-  if (channel_ == nullptr) {
-    return fail(
-        fmt::format("rdma_cm cannot be used: {} (modprobe rdma_ucm)", std::strerror(errno)));
-  }
-  const int flags = fcntl(channel_->fd, F_GETFL);
-  if (fcntl(channel_->fd, F_SETFL, flags | O_NONBLOCK) < 0) return fail(std::strerror(errno));
-  if (auto watched = watch(channel_->fd); !watched) return watched;
-  int count = 0;
-  ibv_context** const list = verbs_.get_devices(&count);
-  std::string names;
-  std::string last = "there is no RDMA device (rdma link)";
-  for (int i = 0; list != nullptr && i < count; ++i) {
-    const std::string name = list[i]->device->name;
-    names += (names.empty() ? "" : ", ") + name;
-    if (!options_.device.empty() && name != options_.device) continue;
-    const char* why = "";
-    if (device_of(list[i], why) == nullptr && !notes_.empty()) last = notes_.front();
-  }
-  if (list != nullptr) verbs_.free_devices(list);
-  if (!devices_.empty()) return {};
-  if (!options_.device.empty() && !names.empty() && names.find(options_.device) == names.npos) {
-    return fail(fmt::format("there is no RDMA device {}; there are: {}", options_.device, names));
-  }
-  return fail(last);
-}
-
-Device* RdmaMover::device_of(ibv_context* context, const char*& why) {
-  if (!options_.device.empty() && options_.device != context->device->name) {
-    why = "the IP route is over another RDMA device than the one that is to be used";
-    return nullptr;
-  }
-  if (const auto found = devices_.find(context); found != devices_.end()) {
-    why = "its RDMA device is gone";
-    return found->second->is_gone() ? nullptr : found->second.get();
-  }
-  why = "the RDMA device cannot be used: see the log";
-  Result<std::unique_ptr<Device>> made = Device::open(verbs_, context, options_);
-  if (!made) {
-    note(made.error().message);
-    return nullptr;
-  }
-  const auto watched = watch((*made)->completions()->fd);
-  if (!watched || !watch(context->async_fd)) return nullptr;
-  return devices_.emplace(context, std::move(*made)).first->second.get();
-}
-
-Result<void> RdmaMover::start_listening() {
-  Result<mover::SocketAddress> address = mover::passive_address(options_.listen);
-  if (!address) return fail(address.error());
-  const auto failed = [&](const char* what) {
-    const char* cure = errno == ENODEV          ? " (that address is on no RDMA device)"
-                       : errno == EADDRINUSE    ? " (another sluiced?)"
-                       : errno == EADDRNOTAVAIL ? " (not an address of this machine)"
-                                                : "";
-    return fail(fmt::format("{}: {}: {}{}", options_.listen, what, std::strerror(errno), cure));
-  };
-  if (verbs_.create_id(channel_, &listener_, nullptr, RDMA_PS_TCP) != 0) return failed("rdma_cm");
-  int on = 1;
-  verbs_.set_option(listener_, RDMA_OPTION_ID, RDMA_OPTION_ID_REUSEADDR, &on, sizeof on);
-  if (verbs_.bind_addr(listener_, address->get()) != 0 || verbs_.listen(listener_, backlog) != 0) {
-    return failed("cannot listen for RDMA");
-  }
-  const Result<mover::HostPort> asked = mover::parse_host_port(options_.listen);
-  const std::string port = std::to_string(ntohs(verbs_.get_src_port(listener_)));
-  const bool brackets = asked->host.find(':') != std::string::npos;
-  listening_ = (brackets ? "[" + asked->host + "]" : asked->host) + ":" + port;
-  return {};
-}
 
 // --------------------------------------------------------------------------------------- dialling
 
@@ -173,14 +101,14 @@ void RdmaMover::dial_next_address(uint32_t slot, const char* why) {
 }
 
 bool RdmaMover::start_resolving(uint32_t slot, QueuePair& pair) {
-  if (verbs_.create_id(channel_, &pair.id, &pair, RDMA_PS_TCP) != 0) return false;
-  set_ack_timeout(verbs_, pair.id);
+  if (verbs_->create_id(channel_, &pair.id, &pair, RDMA_PS_TCP) != 0) return false;
+  set_ack_timeout(*verbs_, pair.id);
   mover::SocketAddress source;
   if (!options_.local.empty()) {
     if (const auto local = mover::local_address(options_.local)) source = *local;
   }
-  return verbs_.resolve_addr(pair.id, source.length > 0 ? source.get() : nullptr,
-                             links_[slot].peer.get(), resolve_ms_max) == 0;
+  return verbs_->resolve_addr(pair.id, source.length > 0 ? source.get() : nullptr,
+                              links_[slot].peer.get(), resolve_ms_max) == 0;
 }
 
 void RdmaMover::handle_resolved(QueuePair& pair) {
@@ -192,7 +120,7 @@ void RdmaMover::handle_resolved(QueuePair& pair) {
     return;
   }
   link.device = device;
-  if (verbs_.resolve_route(pair.id, resolve_ms_max) != 0) {
+  if (verbs_->resolve_route(pair.id, resolve_ms_max) != 0) {
     fail_link(pair.link, "no RDMA route to that address");
   }
 }
@@ -213,7 +141,7 @@ void RdmaMover::handle_routed(QueuePair& pair) {
        .token = link.token,
        .write_bytes_max = std::min(options_.arena.chunk_bytes, link.device->message_bytes_max())});
   rdma_conn_param parameters = parameters_of(introduction);
-  if (verbs_.connect(pair.id, &parameters) != 0) {
+  if (verbs_->connect(pair.id, &parameters) != 0) {
     fail_link(pair.link, "the RDMA device refused to connect");
   }
 }
@@ -229,13 +157,13 @@ bool RdmaMover::prepare_link(uint32_t slot, Device& device, const char*& why) {
   // The slot's number, told with each event. NOLINTNEXTLINE(performance-no-int-to-ptr)
   void* const told = reinterpret_cast<void*>(uintptr_t{slot});
   link.completions =
-      verbs_.create_cq(device.context(), static_cast<int>(entries), told, device.completions(), 0);
+      verbs_->create_cq(device.context(), static_cast<int>(entries), told, device.completions(), 0);
   if (link.completions == nullptr || ibv_req_notify_cq(link.completions, 0) != 0) return false;
   link.frames.resize(size_t{2} * frame_slots * replica::frame_bytes);
   link.frames_free = IndexPool(frame_slots);
   why = "no memory can be registered for frames: see the limit of locked memory";
-  link.frames_region = verbs_.reg_mr(device.domain(), link.frames.data(), link.frames.size(),
-                                     IBV_ACCESS_LOCAL_WRITE);
+  link.frames_region = verbs_->reg_mr(device.domain(), link.frames.data(), link.frames.size(),
+                                      IBV_ACCESS_LOCAL_WRITE);
   return link.frames_region != nullptr;
 }
 
@@ -254,7 +182,7 @@ bool RdmaMover::prepare(uint32_t slot, QueuePair& pair, const char*& why) {
   attributes.cap.max_send_sge = 1;
   attributes.cap.max_recv_sge = 1;
   why = "the RDMA device has no queue pair left, or not of that size";
-  if (verbs_.create_qp(pair.id, device->domain(), &attributes) != 0) return false;
+  if (verbs_->create_qp(pair.id, device->domain(), &attributes) != 0) return false;
   pair.pair = pair.id->qp;
   why = "the RDMA device takes no receives";
   return post_receives(link, pair);
@@ -327,7 +255,7 @@ void RdmaMover::handle_cm_events() {
   constexpr uint32_t events_a_turn = 64;
   for (uint32_t i = 0; i < events_a_turn; ++i) {
     rdma_cm_event* event = nullptr;
-    if (verbs_.get_cm_event(channel_, &event) != 0) return;
+    if (verbs_->get_cm_event(channel_, &event) != 0) return;
     const rdma_cm_event_type kind = event->event;
     const int status = event->status;
     rdma_cm_id* const id = event->id;
@@ -342,7 +270,7 @@ void RdmaMover::handle_cm_events() {
       }
     }
     // An identifier cannot be destroyed while an event of it is not acknowledged.
-    verbs_.ack_cm_event(event);
+    verbs_->ack_cm_event(event);
     handle_cm_event(kind, status, id, listener, Bytes(copy).first(length));
   }
 }
@@ -355,7 +283,7 @@ void RdmaMover::handle_cm_event(rdma_cm_event_type kind, int status, rdma_cm_id*
     return;
   }
   if (kind == RDMA_CM_EVENT_DEVICE_REMOVAL) {
-    remove_device(id->verbs);
+    note_gone(id->verbs);
     return;
   }
   auto* const pair = static_cast<QueuePair*>(id->context);

@@ -48,9 +48,11 @@ struct GrantSlot {
   enum class State : uint8_t { free, binding, open, closing };
   State state = State::free;
   uint8_t lane = 0;
+  content::Extent extent;
   replica::Window window;
   ibv_mw* memory_window = nullptr;  // kept from grant to grant
   ibv_mr* region = nullptr;
+  bool is_elsewhere = false;  // what the peer may write to is not the extent's own memory
 };
 
 struct Link {
@@ -92,7 +94,8 @@ struct Link {
   IndexPool frames_free;
   std::array<GrantSlot, replica::grants_max> grants;
   std::array<uint32_t, lanes_max> grants_on{};
-  std::array<uint32_t, replica::writes_in_flight_max> write_bytes{};
+  uint32_t grants_elsewhere = 0;
+  std::array<content::Extent, replica::writes_in_flight_max> sources{};
 };
 
 }  // namespace sluice::rdma

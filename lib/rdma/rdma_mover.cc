@@ -29,29 +29,28 @@ constexpr Duration close_patience = 200_ms;
 }  // namespace
 
 Result<std::unique_ptr<mover::Mover>> open(const mover::Options& options) {
-  const Result<const Verbs*> verbs = Verbs::load();
-  if (!verbs) return fail(verbs.error());
-  auto made = std::make_unique<RdmaMover>(**verbs, options);
+  auto made = std::make_unique<RdmaMover>(options);
   if (const Result<void> ready = made->set_up(); !ready) return fail(ready.error());
   return made;
 }
 
-RdmaMover::RdmaMover(const Verbs& verbs, const mover::Options& options)
-    : verbs_(verbs),
-      options_(options),
+RdmaMover::RdmaMover(const mover::Options& options)
+    : options_(options),
       links_(options.links_max),
       links_free_(options.links_max),
       waiting_(mover::waiting_max(options.links_max,
                                   options.links_max * (frame_slots + lanes_max * landings))),
-      notes_(notes_max) {
+      notes_(notes_max),
+      watch_(options) {
   options_.lanes = std::clamp(options_.lanes, 1u, lanes_max);
 }
 
 RdmaMover::~RdmaMover() {
+  if (verbs_ == nullptr) return;
   for (Link& link : links_) destroy(link);
-  if (listener_ != nullptr) verbs_.destroy_id(listener_);
+  if (listener_ != nullptr) verbs_->destroy_id(listener_);
   devices_.clear();
-  if (channel_ != nullptr) verbs_.destroy_event_channel(channel_);
+  if (channel_ != nullptr) verbs_->destroy_event_channel(channel_);
 }
 
 Result<void> RdmaMover::watch(int descriptor) {
@@ -65,20 +64,29 @@ Result<void> RdmaMover::watch(int descriptor) {
 Result<void> RdmaMover::set_up() {
   epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
   timer_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
-  if (!epoll_.is_open() || !timer_.is_open()) return fail(std::strerror(errno));
+  if (!epoll_.is_open() || !timer_.is_open() || !watch_.is_open()) {
+    return fail(std::strerror(errno));
+  }
   if (auto watched = watch(timer_.get()); !watched) return watched;
+  if (auto watched = watch(watch_.ready_fd()); !watched) return watched;
   if (!options_.local.empty()) {
     if (const auto local = mover::local_address(options_.local); !local) return fail(local.error());
   }
-  if (Result<void> opened = open_devices(); !opened) return opened;
-  if (!options_.listen.empty()) {
-    if (Result<void> listens = start_listening(); !listens) return listens;
-  }
+  watch_.look();
+  handle_device_changes();
+  update_state();
+  const std::string why = devices_.empty() ? watch_.why_none() : why_not_listening_;
+  if (!is_usable_ && !options_.may_be_absent) return fail(why);
   for (const auto& [context, device] : devices_) {
     description_ += (description_.empty() ? "RDMA, " : "; ") + device->description();
   }
-  description_ += fmt::format(", {} data queue pairs a link{}", options_.lanes,
-                              listening_.empty() ? "" : ", listens on " + listening_);
+  description_ = is_usable_
+                     ? fmt::format("{}, {} data queue pairs a link{}", description_, options_.lanes,
+                                   listening_.empty() ? "" : ", listens on " + listening_)
+                     : fmt::format("RDMA once it can be used; now: {}", why);
+  for (std::string line; notes_.pop(line);) {
+  }  // the description says it
+  watch_.start();
   return {};
 }
 
@@ -97,9 +105,12 @@ Link* RdmaMover::find_up(const LinkId& id) {
 void RdmaMover::handle(const replica::Dial& post) {
   ++counts_.dials;
   const uint32_t slot = links_free_.take();
-  if (slot == IndexPool::none) {
+  if (slot == IndexPool::none || devices_.empty()) {
+    if (slot != IndexPool::none) links_free_.give_back(slot);
     ++counts_.dials_failed;
-    tell({.kind = Waiting::Kind::dial_failed, .number = post.dial, .why = "every link is taken"});
+    tell({.kind = Waiting::Kind::dial_failed,
+          .number = post.dial,
+          .why = devices_.empty() ? "there is no RDMA device here" : "every link is taken"});
     return;
   }
   Link& link = links_[slot];
@@ -131,6 +142,17 @@ ibv_send_wr& RdmaMover::gather(Link& link, QueuePair& pair, const ibv_send_wr& r
   return out;
 }
 
+// By the addresses that the device is given, after whatever was done before.
+void RdmaMover::count_taken(const Link& link, std::span<const ibv_send_wr> requests) {
+  for (const ibv_send_wr& each : requests) {
+    if (each.opcode != IBV_WR_RDMA_WRITE_WITH_IMM) continue;
+    const content::Extent& source = link.sources[static_cast<uint32_t>(each.wr_id)];
+    const auto own = reinterpret_cast<uint64_t>(options_.arena.bytes(source).data());
+    const bool is_own = each.num_sge == 1 && each.sg_list->addr == own;
+    (is_own ? counts_.bytes_taken : counts_.bytes_copied) += source.length_bytes;
+  }
+}
+
 void RdmaMover::flush(uint32_t slot) {
   Link& link = links_[slot];
   link.dirty = false;
@@ -140,6 +162,7 @@ void RdmaMover::flush(uint32_t slot) {
     if (pair->pair == nullptr) return true;
     ibv_send_wr* bad = nullptr;
     pair->sends += count;
+    count_taken(link, std::span(pair->requests).first(count));
     const int error = ibv_post_send(pair->pair, pair->requests.data(), &bad);
     if (error == 0) return true;
     // Those before the bad one were posted.
@@ -190,116 +213,11 @@ void RdmaMover::handle(const replica::Write& post) {
   request.imm_data = htonl(post.immediate);
   request.wr.rdma.remote_addr = post.window.address;
   request.wr.rdma.rkey = post.window.key;
-  link->write_bytes[post.write] = post.source.length_bytes;
+  link->sources[post.write] = post.source;
   *gather(*link, *link->data[lane], request).sg_list = {
       .addr = reinterpret_cast<uint64_t>(source.data()),
       .length = post.source.length_bytes,
       .lkey = link->device->region_of(source.data())->lkey};
-}
-
-void RdmaMover::handle(const replica::Grant& post) {
-  Link* link = find_up(post.link);
-  if (link == nullptr) return;
-  ASSERT(post.grant < replica::grants_max);
-  GrantSlot& grant = link->grants[post.grant];
-  ASSERT(grant.state == GrantSlot::State::free);
-  uint32_t lane = 0;
-  for (uint32_t i = 1; i < link->lanes; ++i) {
-    if (link->grants_on[i] < link->grants_on[lane]) lane = i;
-  }
-  grant.lane = static_cast<uint8_t>(lane);
-  const MutableBytes memory = options_.arena.bytes(post.extent);
-  if (link->device->uses_windows()) {
-    grant_by_window(*link, post.link.slot, post.grant, memory);
-  } else {
-    grant_by_region(*link, post.link.slot, post.grant, memory);
-  }
-}
-
-void RdmaMover::grant_by_window(Link& link, uint32_t slot, uint32_t number, MutableBytes memory) {
-  GrantSlot& grant = link.grants[number];
-  if (grant.memory_window == nullptr) {
-    grant.memory_window = ibv_alloc_mw(link.device->domain(), IBV_MW_TYPE_2);
-  }
-  if (grant.memory_window == nullptr) {
-    note(fmt::format("replication, RDMA: {} has no memory window left: {}; regions from now on",
-                     link.device->name(), std::strerror(errno)));
-    link.device->give_up_windows();
-    grant_by_region(link, slot, number, memory);
-    return;
-  }
-  grant.state = GrantSlot::State::binding;
-  ++link.grants_on[grant.lane];
-  ++counts_.grants;
-  grant.window = {.address = reinterpret_cast<uint64_t>(memory.data()),
-                  .key = ibv_inc_rkey(grant.memory_window->rkey),
-                  .lane = grant.lane,
-                  .length_bytes = static_cast<uint32_t>(memory.size())};
-  ibv_send_wr request{};
-  request.wr_id = request_id(Request::bind, grant.lane, number);
-  request.opcode = IBV_WR_BIND_MW;
-  request.bind_mw.mw = grant.memory_window;
-  request.bind_mw.rkey = grant.window.key;
-  request.bind_mw.bind_info = {.mr = link.device->region_of(memory.data()),
-                               .addr = grant.window.address,
-                               .length = memory.size(),
-                               .mw_access_flags = IBV_ACCESS_REMOTE_WRITE};
-  static_cast<void>(gather(link, *link.data[grant.lane], request));
-}
-
-void RdmaMover::grant_by_region(Link& link, uint32_t slot, uint32_t number, MutableBytes memory) {
-  GrantSlot& grant = link.grants[number];
-  grant.region = verbs_.reg_mr(link.device->domain(), memory.data(), memory.size(),
-                               IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
-  if (grant.region == nullptr) {
-    end_link(slot, LinkEnd::device_error,
-             fmt::format("cannot register {} bytes for a grant: {}; see the limit of locked memory",
-                         memory.size(), std::strerror(errno)));
-    return;
-  }
-  grant.state = GrantSlot::State::open;
-  ++link.grants_on[grant.lane];
-  ++counts_.grants;
-  grant.window = {.address = reinterpret_cast<uint64_t>(memory.data()),
-                  .key = grant.region->rkey,
-                  .lane = grant.lane,
-                  .length_bytes = static_cast<uint32_t>(memory.size())};
-  tell({.kind = Waiting::Kind::granted,
-        .slot = slot,
-        .serial = link.serial,
-        .number = number,
-        .window = grant.window});
-}
-
-void RdmaMover::handle(const replica::Revoke& post) {
-  Link* link = find_up(post.link);
-  if (link == nullptr) return;
-  ASSERT(post.grant < replica::grants_max);
-  GrantSlot& grant = link->grants[post.grant];
-  ASSERT(grant.state == GrantSlot::State::open || grant.state == GrantSlot::State::binding);
-  if (grant.region == nullptr) {
-    grant.state = GrantSlot::State::closing;
-    ibv_send_wr request{};
-    request.wr_id = request_id(Request::invalidate, grant.lane, post.grant);
-    request.opcode = IBV_WR_LOCAL_INV;
-    request.invalidate_rkey = grant.window.key;
-    static_cast<void>(gather(*link, *link->data[grant.lane], request));
-    return;
-  }
-  // Returns when the device uses it no more.
-  if (const int error = verbs_.dereg_mr(grant.region); error != 0) {
-    end_link(post.link.slot, LinkEnd::device_error,
-             fmt::format("a grant's region cannot be taken back: {}", std::strerror(error)));
-    return;
-  }
-  grant.region = nullptr;
-  grant.state = GrantSlot::State::free;
-  --link->grants_on[grant.lane];
-  --counts_.grants;
-  tell({.kind = Waiting::Kind::revoked,
-        .slot = post.link.slot,
-        .serial = post.link.serial,
-        .number = post.grant});
 }
 
 void RdmaMover::handle(const replica::Close& post) {
@@ -326,7 +244,7 @@ void RdmaMover::tell(const Waiting& event) {
 bool RdmaMover::poll(replica::LinkEvent& out) {
   if (take(out)) return true;
   turn();
-  return take(out);
+  return take(out) || take_state(out);
 }
 
 // The frame's place is posted again as soon as it is taken, not before: so a peer that sends more
@@ -393,7 +311,7 @@ void RdmaMover::note(const std::string& line) {
 bool RdmaMover::prepare_to_sleep() {
   if (!waiting_.empty()) return false;
   turn();
-  return waiting_.empty() && active_.empty() && dirty_.empty();
+  return waiting_.empty() && !state_waits_ && active_.empty() && dirty_.empty();
 }
 
 void RdmaMover::turn() {
@@ -402,7 +320,9 @@ void RdmaMover::turn() {
   collect();
   // reap() takes a link out of the list when it has nothing more.
   for (size_t i = active_.size(); i-- > 0;) reap(active_[i]);
-  if (timed_ == 0) return;
+  remove_gone();
+  const bool listens = options_.listen.empty() || listener_ != nullptr || devices_.empty();
+  if (timed_ == 0 && listens) return;
   const Instant time = mover::now();
   if (time >= next_tick_) tick(time);
 }
@@ -417,16 +337,17 @@ void RdmaMover::collect() {
       static_cast<void>(!read(timer_.get(), &expirations, sizeof expirations));
       continue;
     }
-    if (ready == channel_->fd) {
+    if (ready == watch_.ready_fd()) {
+      handle_device_changes();
+      continue;
+    }
+    if (channel_ != nullptr && ready == channel_->fd) {
       handle_cm_events();
       continue;
     }
     for (auto& [context, device] : devices_) {
       if (ready == device->completions()->fd) handle_completion_events(*device);
-      if (ready == context->async_fd) {
-        handle_device_events(*device);
-        break;  // it may be gone
-      }
+      if (ready == context->async_fd) handle_device_events(*device);
     }
   }
 }
@@ -441,6 +362,7 @@ void RdmaMover::set_timer(bool on) {
 
 void RdmaMover::tick(Instant time) {
   next_tick_ = time + tick_every;
+  keep_listening();
   for (uint32_t slot = 0; slot < links_.size(); ++slot) {
     Link& link = links_[slot];
     const bool late = time >= link.deadline;
@@ -472,7 +394,8 @@ void RdmaMover::tick(Instant time) {
         break;
     }
   }
-  set_timer(timed_ > 0);
+  const bool listens = options_.listen.empty() || listener_ != nullptr || devices_.empty();
+  set_timer(timed_ > 0 || !listens);
 }
 
 }  // namespace sluice::rdma

@@ -5,6 +5,8 @@
 //   events <-- completions, looked at while there are any, else woken by the completion channel
 //
 //   rdma_mover.cc   posts in, events out, the turn
+//   granting.cc     where peers may write
+//   devices.cc      devices that come and go; what is listened on
 //   joining.cc      rdma_cm: dials, until a link is up
 //   accepting.cc    rdma_cm: the requests of peers
 //   completions.cc  what completed
@@ -12,6 +14,8 @@
 //
 // Invariant: LinkDown is told only when no queue pair of the link is left, and none of its windows
 // or regions: nothing of its peer can reach memory any more.
+//
+// One thread uses it; device_watch.h has another, which makes Devices and hands them over.
 #pragma once
 
 #include <map>
@@ -24,13 +28,14 @@
 #include "mover/descriptor.h"
 #include "mover/mover.h"
 #include "mover/waiting.h"
+#include "rdma/device_watch.h"
 #include "rdma/link.h"
 
 namespace sluice::rdma {
 
 class RdmaMover final : public mover::Mover {
  public:
-  RdmaMover(const Verbs& verbs, const mover::Options& options);
+  explicit RdmaMover(const mover::Options& options);
   ~RdmaMover() override;
   [[nodiscard]] Result<void> set_up();
 
@@ -49,12 +54,9 @@ class RdmaMover final : public mover::Mover {
   // rdma_mover.cc
   void handle(const replica::Dial& post);
   void handle(const replica::SendFrame& post);
-  void handle(const replica::Grant& post);
-  void handle(const replica::Revoke& post);
   void handle(const replica::Write& post);
   void handle(const replica::Close& post);
-  void grant_by_window(Link& link, uint32_t slot, uint32_t number, MutableBytes memory);
-  void grant_by_region(Link& link, uint32_t slot, uint32_t number, MutableBytes memory);
+  void count_taken(const Link& link, std::span<const ibv_send_wr> requests);
   [[nodiscard]] Link* find_up(const replica::LinkId& id);
   void tell(const Waiting& event);
   [[nodiscard]] bool take(replica::LinkEvent& out);
@@ -68,9 +70,29 @@ class RdmaMover final : public mover::Mover {
   [[nodiscard]] ibv_send_wr& gather(Link& link, QueuePair& pair, const ibv_send_wr& request);
   void flush(uint32_t slot);
 
-  // joining.cc
-  [[nodiscard]] Result<void> open_devices();
+  // granting.cc
+  void handle(const replica::Grant& post);
+  void handle(const replica::Revoke& post);
+  void grant_by_window(Link& link, uint32_t slot, uint32_t number, MutableBytes memory);
+  void grant_by_region(Link& link, uint32_t slot, uint32_t number, MutableBytes memory);
+  void begin_grant(Link& link, GrantSlot& grant, GrantSlot::State state);
+  void end_grant(Link& link, GrantSlot& grant);
+
+  // devices.cc
+  [[nodiscard]] Device* device_of(ibv_context* context, const char*& why);
+  void handle_device_changes();
+  void adopt(std::unique_ptr<Device> device);
+  [[nodiscard]] Result<void> open_channel();
+  void keep_listening();
   [[nodiscard]] Result<void> start_listening();
+  void update_state();
+  [[nodiscard]] bool take_state(replica::LinkEvent& out);
+  void end_links_of(const Device& device, const std::string& why);
+  void note_gone(ibv_context* context);
+  void remove_gone();
+  void remove_device(ibv_context* context);
+
+  // joining.cc
   void look_up(uint32_t slot);
   void dial_next_address(uint32_t slot, const char* why);
   [[nodiscard]] bool start_resolving(uint32_t slot, QueuePair& pair);
@@ -85,7 +107,6 @@ class RdmaMover final : public mover::Mover {
   [[nodiscard]] bool prepare_link(uint32_t slot, Device& device, const char*& why);
   [[nodiscard]] bool post_receives(Link& link, QueuePair& pair);
   void join(uint32_t slot, QueuePair& pair);
-  [[nodiscard]] Device* device_of(ibv_context* context, const char*& why);
   [[nodiscard]] std::unique_ptr<QueuePair> make_pair(uint32_t slot, Role role, uint8_t lane) const;
 
   // accepting.cc
@@ -115,10 +136,8 @@ class RdmaMover final : public mover::Mover {
   void destroy(Link& link);
   void destroy(QueuePair& pair);
   void free_link(uint32_t slot);
-  void end_links_of(const Device& device, const std::string& why);
-  void remove_device(ibv_context* context);
 
-  const Verbs& verbs_;
+  const Verbs* verbs_ = nullptr;  // from the first device on
   mover::Options options_;
   mover::Counts counts_;
   std::string description_;
@@ -131,6 +150,11 @@ class RdmaMover final : public mover::Mover {
   rdma_event_channel* channel_ = nullptr;
   rdma_cm_id* listener_ = nullptr;
   std::map<ibv_context*, std::unique_ptr<Device>> devices_;
+  std::vector<ibv_context*> gone_;  // to be let go of within the turn
+  Instant listen_at_;               // not before
+  std::string why_not_listening_;
+  bool is_usable_ = true;  // as the Node was told, or is to be
+  bool state_waits_ = false;
   std::vector<Link> links_;
   IndexPool links_free_;
   std::vector<uint32_t> active_;  // links whose completions are looked at
@@ -139,6 +163,7 @@ class RdmaMover final : public mover::Mover {
   BoundedQueue<std::string> notes_;
   uint32_t landed_waiting_ = 0;
   uint32_t serial_next_ = 1;
+  DeviceWatch watch_;
 };
 
 }  // namespace sluice::rdma

@@ -79,6 +79,8 @@ void DataPlane::handle(Instant now, const LinkEvent& event) {
     sessions_.handle(now, *up);
   } else if (const auto* failed = std::get_if<DialFailed>(&event)) {
     sessions_.handle(now, *failed);
+  } else if (const auto* state = std::get_if<TransportState>(&event)) {
+    sessions_.handle(now, *state);
   }
   note_transfers(now);
   handle_released();

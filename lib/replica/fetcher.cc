@@ -143,6 +143,10 @@ bool Fetcher::choose(Instant now, uint32_t fetch, Post& out) {
   }
   const Asked asked = ask_source(now, fetch, *generation, out);
   if (asked == Asked::yes) return true;
+  if (asked == Asked::due) {
+    wait_for_source(fetch, now + source_search_every);
+    return false;
+  }
   if (entry.tried_disk) {
     if (asked == Asked::nobody) {
       finish(fetch, EIO);
@@ -177,6 +181,10 @@ Fetcher::Asked Fetcher::ask_source(Instant now, uint32_t fetch, KnownGeneration&
     if (is_dropped && now < entry.not_before) {
       result = Asked::may_come;
       continue;
+    }
+    if (link->transport == Transport::tcp && sessions_.is_rdma_due(now, source.node)) {
+      if (!std::exchange(entry.waited_for_rdma, true)) counters_.add(Counter::replica_rdma_waits);
+      return Asked::due;
     }
     Grants& grants = grants_[Sessions::index_of(*link)];
     if (~grants.taken == 0) return Asked::may_come;  // it has enough to do: this one waits
@@ -267,6 +275,7 @@ void Fetcher::handle(Instant now, const Landed& event) {
     return;
   }
   entry->has_landed = true;
+  grants_[Sessions::index_of(event.link)].landed_at = now;
   const bool is_rdma = event.link.transport == Transport::rdma;
   counters_.add(is_rdma ? Counter::replica_landed_rdma_bytes : Counter::replica_landed_tcp_bytes,
                 event.length_bytes);
@@ -408,6 +417,17 @@ bool Fetcher::is_fetching(GenerationId generation) const {
 
 // Time -------------------------------------------------------------------------------------------
 
+// Writes of a link come one after another: while some land, the others are on their way. To revoke
+// a grant in the middle of a write would end the link.
+bool Fetcher::is_slow_only(Instant now, Entry& entry, Duration patience) {
+  const Instant landed_at = grants_[Sessions::index_of(entry.link)].landed_at;
+  const Instant until =
+      std::min(landed_at + patience, entry.asked + config_.fetch_patience * slow_link_patience);
+  if (landed_at < entry.asked || until <= now) return false;
+  entry.deadline = until;
+  return true;
+}
+
 void Fetcher::handle_timeout(Instant now) {
   if (look_at_ <= now) look_again_ = true;
   if (in_use_ == 0) return;
@@ -415,9 +435,11 @@ void Fetcher::handle_timeout(Instant now) {
     Entry& entry = entries_[fetch];
     if (entry.deadline > now) continue;
     if (entry.state == State::wanted) {
+      if (is_slow_only(now, entry, config_.fetch_patience)) continue;
       counters_.add(Counter::replica_wants_late);
       queue(fetch, State::cancel_due);
     } else if (entry.state == State::cancelling) {
+      if (is_slow_only(now, entry, cancel_patience)) continue;
       queue(fetch, State::revoke_due);
     }
   }

@@ -4,6 +4,7 @@
 //                                      |                               wrong: choosing again
 //                                      +-> Refuse -> revoking -> choosing, the next source
 //                                      +-> late   -> cancelling -> revoking -> likewise
+//   a source whose RDMA link is due soon: choosing again when it is up, or not due any more
 //   LinkDown, at any time: the grant is gone; choosing again, the same source if it has a link
 //   no source: on disk -> CRC-32C -> Fetched
 //   nor there: sources that were dropped for wrong checksums, with back-off; then EIO
@@ -30,6 +31,9 @@ namespace sluice::replica {
 
 /// After a Cancel the peer has so long to say that it will not write; then it is fenced regardless.
 inline constexpr Duration cancel_patience = 2_s;
+/// A link on which other pieces still land is slow, not stuck: its pieces are late only when none
+/// landed for fetch_patience, or after so many times that.
+inline constexpr int64_t slow_link_patience = 12;
 /// Where no source has a link now but one is expected, the fetch looks again this often.
 inline constexpr Duration source_search_every = 50_ms;
 /// A source that knows nothing of the generation, or does not hold it yet, may just not have been
@@ -105,6 +109,7 @@ class Fetcher {
     bool has_landed = false;  // as many bytes as there should be: to be verified
     bool tried_disk = false;
     bool is_early = false;  // the source may have it soon: it is asked again
+    bool waited_for_rdma = false;
     uint8_t link_losses = 0;
     uint8_t wrong_answers = 0;  // since nothing was left but dropped sources
     uint32_t serial = 0;        // of its last Want
@@ -124,6 +129,7 @@ class Fetcher {
   };
   struct Grants {
     uint64_t taken = 0;
+    Instant landed_at;  // the latest piece of any
     std::array<uint32_t, grants_max> owner{};
   };
   struct Answer {
@@ -142,13 +148,15 @@ class Fetcher {
   [[nodiscard]] bool poll_entry(Instant now, uint32_t fetch, Post& out);
   [[nodiscard]] bool poll_complaint(Instant now, Post& out);
   [[nodiscard]] bool choose(Instant now, uint32_t fetch, Post& out);
-  enum class Asked : uint8_t { yes, may_come, nobody };
+  // due: over RDMA, for which this waits a short while.
+  enum class Asked : uint8_t { yes, due, may_come, nobody };
   [[nodiscard]] Asked ask_source(Instant now, uint32_t fetch, KnownGeneration& generation,
                                  Post& out);
   void wait_for_source(uint32_t fetch, Instant until);
   void choose_again(Instant now, uint32_t fetch, bool source_failed);
   void begin_disk(uint32_t fetch);
   void release_grant(Entry& entry);
+  [[nodiscard]] bool is_slow_only(Instant now, Entry& entry, Duration patience);
   void verify(Instant now, uint32_t fetch);
   void strike(Instant now, KnownGeneration& generation, const Entry& entry);
   void finish(uint32_t fetch, int error);

@@ -129,8 +129,9 @@ void fields(auto& codec, T& body) {
   codec.choice(body.transport, transport_count);
   codec.text(body.name);
   codec.text(body.address);
+  codec.flag(body.has_rdma);
 }
-static_assert(8 + 8 + 16 + 8 + 4 + 1 + 1 + 65 + 101 <= frame_body_bytes);
+static_assert(8 + 8 + 16 + 8 + 4 + 1 + 1 + 65 + 101 + 1 <= frame_body_bytes);
 
 void generation_fields(auto& codec, auto& generation) {
   codec.number(generation.number);

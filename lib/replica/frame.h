@@ -29,7 +29,7 @@
 
 namespace sluice::replica {
 
-inline constexpr uint8_t protocol_version = 1;
+inline constexpr uint8_t protocol_version = 2;
 inline constexpr uint32_t frame_body_bytes = 224;
 
 /// A short text inside a frame.
@@ -60,6 +60,7 @@ struct Hello {
   Transport transport = Transport::tcp;
   ShortText<64> name;
   ShortText<100> address;  // HOST:PORT of its movers
+  bool has_rdma = false;   // it has a device that it would use
 };
 /// The second: that the sender has the cluster key. The dialler's comes first.
 struct Proof {

@@ -18,6 +18,8 @@
 //     Close{link}                        ->
 //                                        <-    LinkDown{link, reason}   nothing posted is left, no
 //                                              grant lives: landing memory may be used again
+//                                        <-    TransportState{transport, usable, why}   a device
+//                                              came, or the last one went
 //
 // Rules for movers
 //  - LinkDown comes exactly once for each LinkUp, after everything posted on the link ended; no
@@ -152,7 +154,14 @@ struct LinkDown {
   LinkId link;
   LinkEnd reason = LinkEnd::closed_here;
 };
-using LinkEvent =
-    std::variant<LinkUp, DialFailed, FrameArrived, Granted, Revoked, WriteDone, Landed, LinkDown>;
+/// Whether this node can use a transport at all. Told when that changes; a transport of which
+/// nothing is told is usable.
+struct TransportState {
+  Transport transport = Transport::tcp;
+  bool usable = true;
+  const char* why = "";  // not usable: static text, for people
+};
+using LinkEvent = std::variant<LinkUp, DialFailed, FrameArrived, Granted, Revoked, WriteDone,
+                               Landed, LinkDown, TransportState>;
 
 }  // namespace sluice::replica

@@ -39,7 +39,8 @@ struct NodeConfig {
   Duration peer_patience = 5_s;    // nothing heard: the link is closed
   Duration fetch_patience = 10_s;  // no piece of it: the next source
   bool prefer_rdma = true;
-  bool has_registry = false;  // etcd; otherwise the StaticRegistry inside
+  Duration rdma_patience = 3_s;  // a peer is up over TCP: its pieces wait so long for RDMA
+  bool has_registry = false;     // etcd; otherwise the StaticRegistry inside
 };
 
 /// One row of `sluicectl peers`.
@@ -51,6 +52,7 @@ struct PeerRow {
   bool alive = false;
   bool rdma_up = false;
   bool tcp_up = false;
+  std::string why_no_rdma;  // empty: data goes over RDMA
   uint64_t bytes_to = 0;
   uint64_t bytes_from = 0;
   uint32_t srtt_us = 0;  // of pings

@@ -53,11 +53,6 @@ Counter counter_of_end(LinkEnd end) {
   return Counter::replica_link_malformed;
 }
 
-Duration redial_after(uint32_t failures) {
-  const uint32_t doublings = std::min<uint32_t>(failures, 10);
-  return std::min(redial_min * (int64_t{1} << doublings), redial_max);
-}
-
 }  // namespace
 
 Sessions::Sessions(const NodeConfig& config, stats::Counters& counters)
@@ -137,8 +132,7 @@ void Sessions::handle(Instant now, const NodeSeen& event) {
   if (!is_new) return;
   peer.down_since = now;
   for (uint32_t t = 0; t < transport_count; ++t) {
-    peer.routes[t].failures = 0;
-    schedule_dial(now, peer, static_cast<Transport>(t), Duration());
+    dial_soon(now, peer, static_cast<Transport>(t));
   }
 }
 
@@ -159,9 +153,14 @@ void Sessions::adopt_epoch(Instant now, uint32_t index, NodeEpoch epoch) {
   peer.epoch = epoch;
 }
 
-void Sessions::note_up(Instant, uint32_t index) {
+void Sessions::note_up(Instant now, uint32_t index) {
   Peer& peer = peers_[index];
   peer.up = true;
+  Route& rdma = peer.routes[static_cast<size_t>(Transport::rdma)];
+  if (rdma.link == none) {
+    rdma.due_until = now + config_.rdma_patience;
+    dial_soon(now, peer, Transport::rdma);
+  }
   ++peers_up_;
   counters_.add(Counter::replica_peers_came);
   events_.push_back(PeerUp{{peer.node, peer.epoch, peer.name, peer.address, peer.hold_bytes_max}});
@@ -184,17 +183,6 @@ void Sessions::forget_records(Peer& peer) {
   peer.record_link = none;
 }
 
-void Sessions::note_error(Instant now, Peer& peer, Transport transport) {
-  Route& route = peer.routes[static_cast<size_t>(transport)];
-  route.errors[route.error_count++ % transport_errors_max] = now;
-  if (route.error_count < transport_errors_max) return;
-  const Instant oldest = route.errors[route.error_count % transport_errors_max];
-  if (now - oldest > transport_errors_window) return;
-  route.paused_until = now + transport_pause;
-  route.error_count = 0;
-  counters_.add(Counter::replica_transport_pauses);
-}
-
 // Links ------------------------------------------------------------------------------------------
 
 Hello Sessions::own_hello() {
@@ -210,6 +198,7 @@ Hello Sessions::own_hello() {
   hello.chunk_bytes = config_.chunk_bytes;
   hello.name = ShortText<64>(config_.name);
   hello.address = ShortText<100>(config_.address);
+  hello.has_rdma = config_.prefer_rdma && states_[static_cast<size_t>(Transport::rdma)].usable;
   return hello;
 }
 
@@ -246,8 +235,8 @@ void Sessions::handle(Instant now, const DialFailed& event) {
   Route& route = peer.routes[static_cast<size_t>(event.transport)];
   route.dialling = false;
   ++route.failures;
-  peer.last_end = event.why;
-  schedule_dial(now, peer, event.transport, Duration());
+  route.last_end = peer.last_end = event.why;
+  schedule_dial(now, peer, event.transport);
 }
 
 void Sessions::handle(Instant now, const LinkDown& event) {
@@ -280,6 +269,7 @@ void Sessions::forget_link(Instant now, const LinkDown& event, Slot& slot) {
   } else {
     peer.last_end = text_of_end(event.reason);
   }
+  route.last_end = peer.last_end;
   if (route.greeting == index) route.greeting = none;
   const bool was_in_use = route.link == index;
   if (was_in_use) route.link = none;
@@ -291,7 +281,7 @@ void Sessions::forget_link(Instant now, const LinkDown& event, Slot& slot) {
   } else if (said != CloseReason::duplicate && own != CloseReason::duplicate) {
     ++route.failures;
   }
-  if (route.link == none) schedule_dial(now, peer, event.link.transport, Duration());
+  if (route.link == none) schedule_dial(now, peer, event.link.transport);
   const bool has_other = std::any_of(peer.routes.begin(), peer.routes.end(),
                                      [](const Route& other) { return other.link != none; });
   if (was_in_use && peer.up && !has_other) {
@@ -415,6 +405,7 @@ void Sessions::handle_proven(Instant now, Slot& slot) {
   adopt_epoch(now, index, hello.epoch);
   peer.name = hello.name.view();
   peer.hold_bytes_max = hello.hold_bytes_max;
+  peer.has_rdma = hello.has_rdma;
   if (!peer.expected || peer.address.empty()) peer.address = hello.address.view();
   Route& route = peer.routes[static_cast<size_t>(slot.link.id().transport)];
   if (route.greeting == index_of(slot.link.id())) route.greeting = none;
@@ -425,20 +416,12 @@ void Sessions::handle_proven(Instant now, Slot& slot) {
     if (!is_better) return;
   }
   route.link = index_of(slot.link.id());
+  route.due_until = Instant();
   counters_.add(Counter::replica_links_up);
   if (!peer.up) note_up(now, index);
 }
 
-// Dials ------------------------------------------------------------------------------------------
-
-void Sessions::schedule_dial(Instant now, Peer& peer, Transport transport, Duration at_least) {
-  Route& route = peer.routes[static_cast<size_t>(transport)];
-  Duration wait = std::max(redial_after(route.failures), at_least);
-  wait += Duration::from_ns(
-      static_cast<int64_t>(random_.below(static_cast<uint64_t>(wait.ns() / 4) + 1)));
-  if (!peer.node.is_none() && config_.self > peer.node) wait += redial_courtesy;
-  route.dial_at = std::max(now + wait, route.paused_until);
-}
+// Rows --------------------------------------------------------------------------------------------
 
 std::vector<PeerRow> Sessions::peers() const {
   std::vector<PeerRow> rows;
@@ -452,6 +435,7 @@ std::vector<PeerRow> Sessions::peers() const {
     row.alive = peer.up;
     row.rdma_up = peer.routes[static_cast<size_t>(Transport::rdma)].link != none;
     row.tcp_up = peer.routes[static_cast<size_t>(Transport::tcp)].link != none;
+    row.why_no_rdma = why_no_rdma(peer);
     row.bytes_to = peer.bytes_to;
     row.bytes_from = peer.bytes_from;
     row.srtt_us = static_cast<uint32_t>(peer.srtt.us());

@@ -8,6 +8,9 @@
 //  - Of two links of one transport to one peer, the one that the smaller NodeId dialled stays; of
 //    two by the same side, the newer one.
 //  - Data goes over RDMA where such a link is up and not paused, else over TCP.
+//  - A peer that comes up over TCP while both sides have an RDMA device is `due` over RDMA for
+//    rdma_patience: pieces wait for that link so long, and take TCP afterwards.
+//  - A device that comes makes the dials over RDMA due at once, whatever failed before.
 //  - transport_errors_max errors of a transport to a peer within transport_errors_window pause that
 //    transport for transport_pause: no dials, and data over it only if there is no other.
 //  - Redial after a pause that doubles, from redial_min to redial_max, with a quarter of jitter.
@@ -73,6 +76,7 @@ class Sessions {
   void handle(Instant now, const LinkUp& event);
   void handle(Instant now, const DialFailed& event);
   void handle(Instant now, const LinkDown& event);
+  void handle(Instant now, const TransportState& event);
   /// Returns true when `body` is a message for others: Want, Refuse, Cancel or PieceBad.
   [[nodiscard]] bool handle(Instant now, const FrameArrived& event, Body& body);
   void handle(Instant now, const NodeSeen& event);
@@ -93,6 +97,8 @@ class Sessions {
   /// No link, but the last one was lost, or the peer became known, so recently that one may be
   /// there soon.
   [[nodiscard]] bool is_expected(Instant now, NodeId node) const;
+  /// A link over RDMA is not there yet, but should be soon: data had better wait for it.
+  [[nodiscard]] bool is_rdma_due(Instant now, NodeId node) const;
   [[nodiscard]] bool is_up(const LinkId& link) const;
   [[nodiscard]] bool can_send(const LinkId& link) const;
   [[nodiscard]] uint32_t lanes(const LinkId& link) const;
@@ -127,6 +133,8 @@ class Sessions {
     Instant paused_until;
     std::array<Instant, transport_errors_max> errors{};  // the latest ones
     uint32_t error_count = 0;
+    Instant due_until;     // data waits for it
+    std::string last_end;  // why it failed, or ended
   };
   struct Peer {
     bool used = false;
@@ -137,6 +145,7 @@ class Sessions {
     std::string name;
     std::string address;
     uint64_t hold_bytes_max = 0;
+    bool has_rdma = false;  // it said so
     std::array<Route, transport_count> routes;
     bool up = false;
     Instant down_since;
@@ -188,7 +197,9 @@ class Sessions {
   void note_up(Instant now, uint32_t peer);
   void note_down(Instant now, uint32_t peer);
   void note_error(Instant now, Peer& peer, Transport transport);
-  void schedule_dial(Instant now, Peer& peer, Transport transport, Duration at_least);
+  void dial_soon(Instant now, Peer& peer, Transport transport);
+  [[nodiscard]] std::string why_no_rdma(const Peer& peer) const;
+  void schedule_dial(Instant now, Peer& peer, Transport transport);
   void close_slot(Slot& slot, CloseReason reason);
   void count_close(CloseReason reason);
   void forget_link(Instant now, const LinkDown& event, Slot& slot);
@@ -204,6 +215,7 @@ class Sessions {
   Prng random_;
   SipKey nonce_key_;
   uint64_t nonces_ = 0;
+  std::array<TransportState, transport_count> states_{};
   FixedArray<Slot> slots_;                      // by index_of()
   std::array<uint32_t, 2 * links_max> open_{};  // indices of the slots in use
   uint32_t open_count_ = 0;
@@ -213,6 +225,7 @@ class Sessions {
   std::deque<SessionEvent> events_;
   uint32_t peers_up_ = 0;
   uint32_t greeting_ = 0;  // links that are not proven
+  Instant now_;            // of the last timeout: for rows
 };
 
 }  // namespace sluice::replica

@@ -10,9 +10,9 @@ using stats::Counter;
 
 bool Sessions::wants_dial(const Peer& peer, Transport transport) const {
   const Route& route = peer.routes[static_cast<size_t>(transport)];
-  return peer.used && peer.expected && !peer.is_self && !peer.address.empty() &&
-         route.link == none && route.greeting == none && !route.dialling &&
-         (transport == Transport::tcp || config_.prefer_rdma);
+  return states_[static_cast<size_t>(transport)].usable && peer.used && peer.expected &&
+         !peer.is_self && !peer.address.empty() && route.link == none && route.greeting == none &&
+         !route.dialling && (transport == Transport::tcp || config_.prefer_rdma);
 }
 
 bool Sessions::poll_dial(Instant now, Post& out) {
@@ -55,6 +55,7 @@ bool Sessions::poll_event(SessionEvent& out) {
 }
 
 void Sessions::handle_timeout(Instant now) {
+  now_ = now;
   for (uint32_t i = 0; i < open_count_; ++i) {
     Slot& slot = slots_[open_[i]];
     const Link::State before = slot.link.state();

@@ -322,6 +322,7 @@
   ROW(replica_wants_sent, "pieces", "pieces asked of peers") \
   ROW(replica_wants_refused_by_peer, "pieces", "of those, the ones that the peer refused") \
   ROW(replica_wants_late, "pieces", "of those, the ones that did not come in time and were cancelled") \
+  ROW(replica_rdma_waits, "pieces", "of those wanted, the ones that waited for a link over RDMA that was due") \
   ROW(replica_landed_rdma_bytes, "bytes", "content that peers wrote into the arena over RDMA, and that was taken") \
   ROW(replica_landed_tcp_bytes, "bytes", "content that peers wrote into the arena over TCP, and that was taken") \
   ROW(replica_landed_unexpected, "writes", "writes of peers that nobody waited for, or of another length") \
@@ -332,7 +333,10 @@
   ROW(replica_sources_dropped, "sources", "peers given up for a generation: three wrong checksums") \
   ROW(replica_fences, "grants", "grants revoked before the memory was used or given back") \
   ROW(replica_fences_by_link_end, "grants", "grants that ended with their link") \
-  ROW(replica_copied_bytes, "bytes", "content that a mover copied between buffers; what has to copy counts here, and neither RDMA nor TCP does") \
+  ROW(replica_copied_bytes, "bytes", "content that came or went by another way than straight into or out of its place in the arena, by the addresses that the kernel or the device was given") \
+  ROW(replica_placed_bytes, "bytes", "content that the kernel or the device put straight to its place in the arena") \
+  ROW(replica_taken_bytes, "bytes", "content that the kernel or the device took straight from its place in the arena") \
+  ROW(replica_rdma_devices, "devices", "RDMA devices in use (gauge)") \
   ROW(replica_wants_received, "pieces", "pieces that peers asked for") \
   ROW(replica_wants_waited, "pieces", "of those, the ones that were not there yet") \
   ROW(replica_written_rdma_bytes, "bytes", "content written to peers over RDMA, from the arena") \

@@ -41,6 +41,7 @@ struct Connection {
   Instant deadline;  // before it is open
   mover::SocketAddress peer;
   Reader reader;
+  size_t placed_bytes = 0;  // of the write that arrives: received into the arena itself
   std::array<std::byte, greeting_bytes> greeting{};  // ours
   uint32_t greeting_sent = greeting_bytes;
   std::unique_ptr<FrameOutput> frames;  // control, open

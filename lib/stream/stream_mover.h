@@ -90,6 +90,7 @@ class StreamMover final : public mover::Mover {
   [[nodiscard]] bool may_read(const Connection& connection) const;
   void read_notices(Connection& connection);
   void tell_done(const Connection& connection);
+  void count_sent(const void* from, size_t bytes);
 
   mover::Options options_;
   mover::Counts counts_;

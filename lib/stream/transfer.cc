@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -129,6 +130,7 @@ bool StreamMover::send_some(uint32_t index) {
     } else {
       connection.writes->advance(count, zero_copy);
       if (zero_copy) counts_.bytes_zero_copy += count;
+      count_sent(parts[1].iov_base, count - std::min(count, next.head.size()));
       tell_done(connection);
     }
     if (count < next.size()) {
@@ -137,6 +139,11 @@ bool StreamMover::send_some(uint32_t index) {
     }
   }
   return true;
+}
+
+void StreamMover::count_sent(const void* from, size_t bytes) {
+  (mover::lies_in(options_.arena, from, bytes) ? counts_.bytes_taken : counts_.bytes_copied) +=
+      bytes;
 }
 
 void StreamMover::tell_done(const Connection& connection) {
@@ -206,6 +213,10 @@ bool StreamMover::read_some(uint32_t index) {
     }
     const auto count = static_cast<size_t>(got);
     read_bytes += count;
+    // Whoever puts a buffer between the socket and the arena gives recv() its address.
+    const bool is_placed = mover::lies_in(options_.arena, space.data(), count);
+    connection.placed_bytes += is_placed ? count : 0;
+    counts_.bytes_placed += is_placed ? count : 0;
     // Less than asked for: the socket is empty, and epoll tells of what comes (epoll(7)).
     if (count < space.size() && !connection.ending) connection.readable = false;
     const Grants& grants = connection.link == no_link ? no_grants_ : links_[connection.link].grants;
@@ -233,6 +244,8 @@ bool StreamMover::handle_read(uint32_t index, Reader::Outcome outcome) {
     case Reader::Outcome::landed:
       ++counts_.writes_landed;
       counts_.write_bytes_landed += connection.reader.header().length_bytes;
+      counts_.bytes_copied += connection.reader.header().length_bytes - connection.placed_bytes;
+      connection.placed_bytes = 0;
       ++landed_waiting_;
       tell({.kind = Waiting::Kind::landed,
             .slot = slot,
@@ -242,6 +255,7 @@ bool StreamMover::handle_read(uint32_t index, Reader::Outcome outcome) {
       break;
     case Reader::Outcome::drained:
       counts_.bytes_drained += connection.reader.take_drained_bytes();
+      connection.placed_bytes = 0;
       break;
     case Reader::Outcome::malformed:
       handle_connection_lost(index, LinkEnd::malformed, "what it says is no record of ours");

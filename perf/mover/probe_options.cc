@@ -31,6 +31,8 @@ Result<ProbeOptions> parse_options(int count, char** words) {
       out.mover.use_memory_windows = false;
     } else if (word == "--trust-windows") {
       out.mover.trust_memory_windows = true;
+    } else if (word == "--may-be-absent") {
+      out.mover.may_be_absent = true;
     } else if (word == "--no-zero-copy") {
       out.mover.use_zero_copy = false;
     } else if (word.starts_with("--") && i + 1 < count) {

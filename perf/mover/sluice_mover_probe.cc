@@ -5,8 +5,8 @@
 //   sluice-mover-probe --dial HOST:PORT [--transport ...] [--direction from|to|both] [--mib N]
 //     [--write-bytes N] [--window N] [--lanes N] [--fault wrong-key|beyond|revoked] [--links N]
 //     [--watch-s N] [--no-verify] [--local ADDRESS] [--device NAME] [--no-windows]
-//     [--trust-windows]
-//     [--no-zero-copy]
+//     [--trust-windows] [--no-zero-copy]
+//   --may-be-absent: an RDMA device may come later; what is dialled is dialled when it is usable
 //
 // One JSON object a line. Exit status of the dialler: 0: all came and was right; 3: a link ended
 // early, or could not be made; 4: bytes were wrong, or written after the end; 1: cannot start.
@@ -70,7 +70,7 @@ class Probe {
     fill_sources(view_);
     say(R"("event":"ready","description":{},"listening":{},"arena":{})",
         quoted(mover_->description()), quoted(mover_->listening()), quoted(arena_.description()));
-    if (!options_.dial.empty()) dial();
+    if (!options_.dial.empty() && !options_.mover.may_be_absent) dial();
     while (!finished_) {
       replica::LinkEvent event;
       bool any = false;
@@ -144,6 +144,19 @@ class Probe {
   void handle(const Event& event) {
     if (Open* open = find(event.link)) open->fetching->handle(event);
   }
+  void handle(const replica::TransportState& event) {
+    say(R"("event":"transport","usable":{},"why":{})", event.usable, quoted(event.why));
+    if (event.usable && !options_.dial.empty()) dial();
+  }
+  void handle(const replica::Granted& event) {
+    // By what this side knows of its own memory, not by what the mover says of itself.
+    if (event.link.transport == replica::Transport::rdma) {
+      const auto chunk = reinterpret_cast<uint64_t>(view_.chunks) +
+                         uint64_t{view_.chunk_bytes} * (source_chunks + event.grant);
+      granted_elsewhere_ += event.window.address == chunk ? 0u : 1u;
+    }
+    if (Open* open = find(event.link)) open->fetching->handle(event);
+  }
   void handle(const replica::LinkDown& event) {
     Open* open = find(event.link);
     if (open == nullptr) return;
@@ -180,11 +193,13 @@ class Probe {
     };
     say(R"("event":"{}","fetched_bytes":{},"given_bytes":{},"seconds":{:.3f},)"
         R"("fetched_gbit_s":{:.3f},"given_gbit_s":{:.3f},"wrong":{},"cpu_s":{:.3f},)"
-        R"("zero_copy_bytes":{},"drained_bytes":{})",
+        R"("zero_copy_bytes":{},"drained_bytes":{},"taken_bytes":{},"placed_bytes":{},)"
+        R"("copied_bytes":{},"granted_elsewhere":{},"arena_bytes":{})",
         how, fetching.bytes_fetched(), fetching.bytes_given(), seconds,
         gbit(fetching.bytes_fetched()), gbit(fetching.bytes_given()), fetching.wrong(),
-        cpu_s() - open.cpu_before, mover_->counts().bytes_zero_copy,
-        mover_->counts().bytes_drained);
+        cpu_s() - open.cpu_before, mover_->counts().bytes_zero_copy, mover_->counts().bytes_drained,
+        mover_->counts().bytes_taken, mover_->counts().bytes_placed, mover_->counts().bytes_copied,
+        granted_elsewhere_, arena_.region().size());
     if (fetching.wrong() > 0) status_ = 4;
   }
 
@@ -223,6 +238,7 @@ class Probe {
   std::optional<Instant> watch_until_;
   std::optional<Instant> closing_;
   uint32_t links_ = 0;
+  uint32_t granted_elsewhere_ = 0;  // windows that are not the granted chunk's own memory
   int status_ = 0;
   bool finished_ = false;
 };

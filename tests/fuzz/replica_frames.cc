@@ -212,7 +212,7 @@ class Harness {
     if (ends_.empty()) return;
     const LinkId link = ends_[input.byte() % ends_.size()].up.link;
     const uint32_t number = input.byte();
-    switch (input.byte() % 4) {
+    switch (input.byte() % 5) {
       case 0:
         return node_->handle(now_, Landed{link, number, chunk_bytes});
       case 1:
@@ -221,6 +221,8 @@ class Harness {
         return node_->handle(now_, Landed{{link.transport, number, 1}, number, 1});
       case 3:
         return node_->handle(now_, FrameArrived{{link.transport, number, 9}, {}});
+      case 4:
+        return node_->handle(now_, TransportState{link.transport, number % 2 == 0, "gone"});
     }
   }
   void take_down(size_t index) {

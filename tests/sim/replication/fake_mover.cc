@@ -28,6 +28,8 @@ uint64_t address_of(FakeMover::HostIndex host, const content::ArenaView& arena,
          uint64_t{extent.chunk.value()} * arena.chunk_bytes + extent.offset_bytes;
 }
 
+constexpr const char* no_device = "there is no RDMA device";
+
 int64_t transfer_ns(uint64_t bytes, uint64_t bytes_per_s) {
   return bytes_per_s == 0 ? 0 : static_cast<int64_t>(bytes * 1'000'000'000 / bytes_per_s);
 }
@@ -49,6 +51,8 @@ void FakeMover::start(HostIndex index, const content::ArenaView& arena) {
   host.alive = true;
   host.stopped = false;
   ++host.life;
+  if (!host.rdma)
+    tell(index, host.life, replica::TransportState{Transport::rdma, false, no_device});
 }
 
 void FakeMover::kill(HostIndex index, bool silently) {
@@ -76,6 +80,10 @@ void FakeMover::set_rdma(HostIndex index, bool usable) {
     for (const auto& [id, where] : links) {
       if (id.transport == Transport::rdma) end(where.link, where.side, LinkEnd::device_error);
     }
+  }
+  if (host.rdma != usable) {
+    tell(index, host.life,
+         replica::TransportState{Transport::rdma, usable, usable ? "" : no_device});
   }
   host.rdma = usable;
 }
@@ -212,7 +220,8 @@ void FakeMover::carry_out(HostIndex index, const Dial& dial) {
     at(soon(1'000), [fail] { fail("no device"); });
     return;
   }
-  const int64_t answer_ns = now_ns_ + 2 * options_.latency_ns + 1;
+  const int64_t answer_ns =
+      now_ns_ + 2 * options_.latency_ns + 1 + (is_rdma ? options_.rdma_dial_ns : 0);
   const auto accepts = [this, index, to, is_rdma] {
     return to < hosts_.size() && !is_cut(index, to) && hosts_[to].alive &&
            (!is_rdma || (hosts_[to].rdma && hosts_[index].rdma && !hosts_[to].stopped));

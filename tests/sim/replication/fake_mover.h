@@ -51,6 +51,7 @@ struct MoverOptions {
   int64_t rdma_patience_ns = 500'000'000;  // of a NIC that hears nothing: unreachable
   int64_t tcp_patience_ns = 20'000'000'000;
   int64_t dial_patience_ns = 1'000'000'000;
+  int64_t rdma_dial_ns = 0;  // more than TCP takes: addresses, routes, several queue pairs
   uint32_t lanes = 2;
   uint32_t write_bytes_max = 4u << 20;
   MoverFaults faults;

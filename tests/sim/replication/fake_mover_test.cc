@@ -230,12 +230,14 @@ TEST_F(FakeMoverTest, ADeviceComesAndGoes) {
   make({});
   connect(Transport::rdma);
   mover->set_rdma(1, false);
+  EXPECT_FALSE(expect<TransportState>(1).usable);
   run(1'000'000);
   EXPECT_EQ(expect<LinkDown>(1).reason, LinkEnd::device_error);
   mover->post(0, Dial{2, Transport::rdma, "node1"});
   run(long_ns);
   expect<DialFailed>(0);
   mover->set_rdma(1, true);
+  EXPECT_TRUE(expect<TransportState>(1).usable);
   mover->post(0, Dial{2, Transport::rdma, "node1"});
   run(1'000'000);
   // Slot 0 is still held by the link that is down at the other end only.

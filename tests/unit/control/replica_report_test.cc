@@ -34,7 +34,8 @@ TEST(ReplicaReport, SaysWhichLinksThereAre) {
   const std::string text = format_peers(Json::parse(R"([
     {"name": "n1", "address": "10.0.0.1:7", "alive": 1, "rdma": 1, "tcp": 1, "srtt_us": 120,
      "bytes_to": 1048576},
-    {"name": "", "node": "00ff", "alive": 1, "rdma": 0, "tcp": 0, "last_end": "unreachable"},
+    {"name": "", "node": "00ff", "alive": 1, "rdma": 0, "tcp": 0, "last_end": "unreachable",
+     "why_no_rdma": "there is no RDMA device"},
     {"name": "n3", "alive": 0}])"));
   EXPECT_THAT(text, HasSubstr("rdma+tcp"));
   EXPECT_THAT(text, HasSubstr("120 us"));
@@ -42,6 +43,7 @@ TEST(ReplicaReport, SaysWhichLinksThereAre) {
   EXPECT_THAT(text, HasSubstr("00ff"));
   EXPECT_THAT(text, HasSubstr("no link"));
   EXPECT_THAT(text, HasSubstr("unreachable"));
+  EXPECT_THAT(text, HasSubstr("no RDMA: there is no RDMA device\n"));
   EXPECT_THAT(text, HasSubstr("gone"));
 }
 

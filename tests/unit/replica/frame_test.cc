@@ -116,7 +116,7 @@ TEST(Frame, AnotherKeyIsAWrongTag) {
 
 TEST(Frame, NamesWhatIsWrongEvenWhereTheTagIsRight) {
   EXPECT_EQ(error_with(Ping{}, 0, 'X'), FrameError::magic);
-  EXPECT_EQ(error_with(Ping{}, 4, 2), FrameError::version);
+  EXPECT_EQ(error_with(Ping{}, 4, protocol_version + 1), FrameError::version);
   EXPECT_EQ(error_with(Ping{}, 5, 0), FrameError::kind);
   EXPECT_EQ(error_with(Ping{}, 5, 12), FrameError::kind);
   EXPECT_EQ(error_with(Ping{}, 6, 1), FrameError::reserved);
