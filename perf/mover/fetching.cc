@@ -47,10 +47,10 @@ void Fetching::begin(const Start& start) {
 void Fetching::run(const Start& start) {
   start_ = start;
   begun_ = true;
-  began_ = monotonic_now();
   for (uint32_t i = 0; i < source_chunks; ++i) {
     source_crcs_.push_back(digest::crc32c(arena_.bytes(source(i))));
   }
+  began_ = monotonic_now();  // what is compared with is no part of the transfer
   const uint32_t window = std::min(start.window, start.pieces);
   for (uint32_t i = 0; fetches() && i < window; ++i) ask(i);
   finish_if_done();
