@@ -103,7 +103,14 @@ class Node:
         return self.sluiced.control("unpublish", path, timeout=120).rc
 
     def listed(self, what):
-        return json.loads(self.sluiced.sluicectl(what, "--json"))
+        """What sluicectl lists; asked again where the node did not answer in time (an emulated machine on busy cores)."""
+        deadline = time.monotonic() + 60
+        while True:
+            done = self.sluiced.control(what, "--json")
+            if done.rc == 0:
+                return json.loads(done.out)
+            assert time.monotonic() < deadline, f"sluicectl {what}: {done.out}{done.err}"
+            time.sleep(1)
 
     def replica(self, path):
         """The row of the path's current generation; an empty one where there is none."""
