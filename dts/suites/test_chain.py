@@ -6,7 +6,7 @@ from testbed.cluster import Cluster, Moved
 
 TOPOLOGY = "replica4"
 MIB = 1 << 20
-SIZE = 32 * MIB
+SIZE = 16 * MIB
 
 
 @pytest.fixture(scope="module")
@@ -21,13 +21,13 @@ def cluster(bench):
 
 
 @pytest.mark.parametrize("publisher, copies", [("alpha", 3), ("delta", 4)])
-def test_32_mib_go_along_a_chain(cluster, case, publisher, copies):
-    """32 MiB on three nodes of four, then on four: each copy comes over RDMA, and each node writes it once at most.
+def test_16_mib_go_along_a_chain(cluster, case, publisher, copies):
+    """16 MiB on three nodes of four, then on four: each copy comes over RDMA, and each node writes it once at most.
 
     Steps:
         Four sluiceds with `--rdma required`. A new file on one; `sluicectl publish --copies N --wait`; curl on all four.
     Verify:
-        Links over RDMA between all. 32 MiB landed over RDMA on each node that is to hold it, none over TCP; the publisher wrote them once, each
+        Links over RDMA between all. 16 MiB landed over RDMA on each node that is to hold it, none over TCP; the publisher wrote them once, each
         node of the chain but the last once. All four serve the source's SHA-256 under one ETag. Nothing was copied.
     """
     source, path = cluster[publisher], f"{publisher}.bin"
