@@ -146,6 +146,26 @@ TEST(Bbr, NoRunOfRandomLossesEndsStartupEarly) {
   }
 }
 
+// The receiver's window holds less than what holes hold up: how little is delivered then, and which
+// share of a short flight is lost, says nothing of the path.
+TEST(Bbr, ThePeersWindowIsNotTakenForThePath) {
+  for (uint64_t seed = 1; seed <= 5; ++seed) {
+    FluidPath flow(CongestionAlgorithm::bbr, {.bytes_per_s = 25e6,
+                                              .rtt = 100_ms,
+                                              .queue_bytes = 2'500'000,
+                                              .drop_per_10000 = 300,
+                                              .seed = seed,
+                                              .window_bytes = 3'000'000});
+    static_cast<void>(flow.run(2_s));
+    EXPECT_NE(state(flow).phase, Phase::startup);
+    const float found = state(flow).bw;
+    for (int i = 0; i < 30; ++i) {
+      flow.run(100_ms);
+      EXPECT_GT(state(flow).bw, 0.9f * found) << "seed " << seed << " after " << i;
+    }
+  }
+}
+
 // As a connection that came by a SYN cookie: the handshake told no round trip.
 TEST(Bbr, ARateThatWasAGuessIsNotKept) {
   BbrState bbr;

@@ -96,6 +96,22 @@ TEST(CongestionControl, WhatWasNotKeptIsNotPutBack) {
   EXPECT_GT(flow.cc.ssthresh(), 0u);
 }
 
+// Positions are kept as halves of a circle: they follow where nothing happens.
+TEST(CongestionControl, AMarkCountsHoweverMuchWasSentWithoutOne) {
+  SteadyFlow flow(CongestionAlgorithm::new_reno);
+  for (const uint64_t start : {uint64_t{1}, uint64_t{1} << 31, (uint64_t{1} << 31) + 5}) {
+    flow = SteadyFlow(CongestionAlgorithm::new_reno);
+    flow.una = StreamOffset(start);
+    for (int i = 0; i < 7; ++i) {  // 3.5 GiB
+      flow.round_trip(50_ms, {.window_bytes = 1u << 29});
+      EXPECT_GE(flow.cc.pipe_ack(), 1u << 28) << i;
+    }
+    const uint32_t before = flow.cc.cwnd();
+    flow.round_trip(50_ms, {.window_bytes = 1u << 20, .marked_of = 1});
+    EXPECT_LT(flow.cc.cwnd(), before) << start;
+  }
+}
+
 TEST(CongestionControl, DoesNotGrowDuringFastRecovery) {
   SteadyFlow flow(CongestionAlgorithm::cubic);
   for (int i = 0; i < 5; ++i) flow.round_trip(50_ms);
