@@ -2,6 +2,7 @@
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -115,3 +116,21 @@ def test_two_nodes(environment, tmp_path):
     left = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True).stdout
     assert "sl-pair-" not in left
     assert not list(pathlib.Path("/var/tmp").glob("sluice-pair.*"))
+
+
+@pytest.mark.skipif(not shutil.which("etcd"), reason="needs etcd")
+def test_five_nodes(environment, tmp_path):
+    """scripts/quickstart-cluster: etcd of three, three copies, a holder that dies and is replaced."""
+    (tmp_path / "f").write_bytes(os.urandom(9_000_001))
+    done = subprocess.run([ROOT / "scripts" / "quickstart-cluster", tmp_path / "f"], env=environment, capture_output=True,
+                          text=True, timeout=400)
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "published, 3 of 3 copies verified" in done.stdout
+    # All five, and the four that are left.
+    assert len(re.findall(r"node\d: SHA-256 \S+ is right, ETag \"[0-9a-f]{16}\"", done.stdout)) == 9
+    assert re.search(r"three copies again after \d+ s: node\d node\d node\d\n", done.stdout)
+    assert done.stdout.rstrip().endswith("All is well.")
+    left = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True).stdout
+    assert "sl-cluster-" not in left
+    assert not list(pathlib.Path("/var/tmp").glob("sluice-cluster.*"))
