@@ -30,10 +30,11 @@ class Outcome:
 class Context:
     """One stage's surroundings."""
 
-    def __init__(self, root, stage, quick):
+    def __init__(self, root, stage, quick, stopping):
         self.root = pathlib.Path(root)
         self.stage = stage
         self.quick = quick
+        self.stopping = stopping  # a threading.Event: the run is being ended
         self.jobs = int(os.environ.get("SLUICE_TEST_JOBS", os.cpu_count() or 1))
         self.build = self.root / "build"
         (self.build / "logs").mkdir(parents=True, exist_ok=True)
@@ -65,13 +66,15 @@ class Context:
                     return process.wait(timeout=0.5)
                 except subprocess.TimeoutExpired:
                     pass
+                if self.stopping.is_set():
+                    raise RuntimeError("the run was ended")
                 now = time.monotonic()
                 if now - started > timeout:
                     self.log(f"ran past {timeout} s")
                     return 124
                 if now >= next_beat:
                     next_beat = now + HEARTBEAT_SECONDS
-                    print(f"      {now - started:4.0f} s  {self.last_line()[:90]}", flush=True)
+                    print(f"      {now - started:4.0f} s  {self.stage}: {self.last_line()[:90]}", flush=True)
         finally:
             if process.poll() is None:
                 end_group(process)
