@@ -53,7 +53,8 @@ Json by_layer(const CounterList& list, bool replica) {
   Json out = Json::object();
   for (size_t i = 0; i < stats::counter_count; ++i) {
     const stats::CounterRow& row = stats::row(stats::counter_at(i));
-    if ((row.layer == "replica") != replica) continue;
+    // The registry's counters are the replica's to tell, too.
+    if ((row.layer == "replica" || row.layer == "cluster") != replica) continue;
     out[std::string(row.layer)][std::string(row.name)] = sum(list, stats::counter_at(i));
   }
   return out;

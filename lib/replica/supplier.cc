@@ -285,6 +285,7 @@ void Supplier::handle(Instant now, const WriteDone& event) {
   state.writes &= ~(uint64_t{1} << event.write);
   --state.wants;
   parts_.pins.unpin(entry.extent.chunk);
+  throttle_.note_done(entry.extent.length_bytes);
   (void)departures_.push({entry.want.generation, entry.peer, entry.link.transport,
                           entry.extent.length_bytes, now - entry.since});
   finish(index);

@@ -4,6 +4,10 @@ namespace sluice::replica {
 namespace {
 
 constexpr double ns_per_s = 1e9;
+// Intervals of load_every over which the total is smoothed.
+constexpr uint64_t smoothing = 10;
+// Of the largest total: replication is not held below it.
+constexpr uint64_t floor_percent = 10;
 
 // What a rate brings in a time. Bounded, so that a long pause does not overflow.
 int64_t bytes_in(Duration time, uint64_t per_s) {
@@ -43,7 +47,7 @@ void Throttle::handle_load(Instant now, uint64_t client_tx_bytes) {
     has_load_ = true;
     load_at_ = now;
     load_bytes_ = client_tx_bytes;
-    load_written_ = written_;
+    load_done_ = done_;
     return;
   }
   const Duration time = now - load_at_;
@@ -53,19 +57,21 @@ void Throttle::handle_load(Instant now, uint64_t client_tx_bytes) {
                                  static_cast<double>(time.ns()));
   };
   const uint64_t clients = per_s(client_tx_bytes - load_bytes_);
-  const uint64_t total = clients + per_s(written_ - load_written_);
+  const uint64_t total = clients + per_s(done_ - load_done_);
   load_at_ = now;
   load_bytes_ = client_tx_bytes;
-  load_written_ = written_;
+  load_done_ = done_;
   refill(now);
-  peak_per_s_ = std::max(peak_per_s_ - peak_per_s_ / 100, total);
+  total_per_s_ = total_per_s_ - total_per_s_ / smoothing + total / smoothing;
+  peak_per_s_ = std::max(peak_per_s_ - peak_per_s_ / 100, total_per_s_);
   if (clients <= peak_per_s_ / 100) {
     share_limit_ = 0;
     return;
   }
   const uint64_t share = std::max<uint32_t>(config_.share_percent, 1);
   const uint64_t by_share = clients * share / (100 - share);
-  share_limit_ = std::max<uint64_t>({by_share, peak_per_s_ / 10, 1});
+  const uint64_t floor = peak_per_s_ * std::min<uint64_t>(share, floor_percent) / 100;
+  share_limit_ = std::max<uint64_t>({by_share, floor, 1});
 }
 
 }  // namespace sluice::replica

@@ -6,8 +6,10 @@
 //
 // The share: client traffic is measured over intervals of load_every. Where it is less than a
 // hundredth of the largest total seen lately, nobody is served to speak of, and there is no share.
-// Else replication may send share / (100 - share) times what clients got, and at least a tenth of
-// that largest total, so that a slow trickle of clients does not stop it.
+// Else replication may send share / (100 - share) times what clients got, and at least a tenth (or
+// the share, where that is less) of that largest total, so that a slow trickle of clients does not
+// stop it. The total is an average over about a second, of what left: not of writes that began, of
+// which many wait behind each other on a slow link.
 //
 // Pure.
 #pragma once
@@ -38,8 +40,9 @@ class Throttle {
   }
   void note_written(uint64_t bytes) {
     if (limit() != 0) tokens_ -= static_cast<int64_t>(bytes);
-    written_ += bytes;
   }
+  /// A write ended.
+  void note_done(uint64_t bytes) { done_ += bytes; }
   /// `client_tx_bytes`: sent to clients so far.
   void handle_load(Instant now, uint64_t client_tx_bytes);
   /// When may_write() will be true; now or earlier: it is.
@@ -60,10 +63,11 @@ class Throttle {
   uint64_t share_limit_ = 0;  // bytes a second; 0: none
   bool has_load_ = false;
   Instant load_at_;
-  uint64_t load_bytes_ = 0;    // of clients, at load_at_
-  uint64_t written_ = 0;       // to peers
-  uint64_t load_written_ = 0;  // likewise, at load_at_
-  uint64_t peak_per_s_ = 0;    // of the total; halves in 7 s
+  uint64_t load_bytes_ = 0;   // of clients, at load_at_
+  uint64_t done_ = 0;         // to peers
+  uint64_t load_done_ = 0;    // likewise, at load_at_
+  uint64_t total_per_s_ = 0;  // clients and peers, smoothed
+  uint64_t peak_per_s_ = 0;   // of that; halves in 7 s
 };
 
 }  // namespace sluice::replica
