@@ -200,7 +200,9 @@ class Answers {
                        {"bytes_to", row.bytes_to},
                        {"bytes_from", row.bytes_from},
                        {"srtt_us", uint64_t{row.srtt_us}},
-                       {"over", std::string(row.rdma_up ? "rdma" : row.tcp_up ? "tcp" : "")},
+                       {"over", std::string(row.rdma_up  ? "rdma"
+                                            : row.tcp_up ? "tcp"
+                                                         : "")},
                        {"why_no_rdma", row.why_no_rdma},
                        {"last_end", row.last_end}});
       }
